@@ -1,0 +1,134 @@
+"""DenseNet: every layer of a block sees all the maps before it.
+
+Huang et al., 2017, https://arxiv.org/abs/1608.06993
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxall.models import layers
+from jaxall.models.spec import ModelSpec
+
+# name: (growth rate, layers per block, stem channels, features, parameters, official file)
+VARIANTS = {
+    "densenet121": (32, (6, 12, 24, 16), 64, 1024, 7_978_856, "densenet121-a639ec97.pth"),
+    "densenet161": (48, (6, 12, 36, 24), 96, 2208, 28_681_000, "densenet161-8d451a50.pth"),
+    "densenet169": (32, (6, 12, 32, 32), 64, 1664, 14_149_480, "densenet169-b2777c0a.pth"),
+    "densenet201": (32, (6, 12, 48, 32), 64, 1920, 20_013_928, "densenet201-c1103571.pth"),
+}
+# Files from before torch 0.4, the official ones among them, say norm.1 for the module norm1.
+OLD_NAMES = r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\."
+BOTTLENECK = 4  # channels of the 1x1 convolution, in growth rates
+
+
+class DenseLayer(nn.Module):
+    """BN-ReLU-Conv1x1-BN-ReLU-Conv3x3; [N,H,W,C] -> [N,H,W,growth]."""
+
+    growth: int
+    dtype: Any
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Returns the new maps only; the block concatenates."""
+        norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name, dtype=self.dtype)
+        conv = functools.partial(layers.Conv, dtype=self.dtype)
+        x = nn.relu(norm(name="norm1")(x, train=train))
+        x = conv(BOTTLENECK * self.growth, 1, name="conv1")(x)
+        x = nn.relu(norm(name="norm2")(x, train=train))
+        return conv(self.growth, 3, name="conv2")(x)
+
+
+class DenseBlock(nn.Module):
+    """L layers, each fed with everything before it; [N,H,W,C] -> [N,H,W,C + L growth]."""
+
+    count: int
+    growth: int
+    dtype: Any
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Concatenates along the channels, oldest first."""
+        for index in range(self.count):
+            layer = DenseLayer(
+                self.growth, self.dtype, self.axis_name, name=f"denselayer{index + 1}"
+            )
+            x = jnp.concatenate([x, layer(x, train=train)], -1)
+        return x
+
+
+class Transition(nn.Module):
+    """BN-ReLU-Conv1x1-mean over 2x2; [N,H,W,C] -> [N,H/2,W/2,C/2]."""
+
+    dtype: Any
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Odd rows and columns at the end are dropped, as in torch."""
+        norm = layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name="norm")
+        x = nn.relu(norm(x, train=train))
+        x = layers.Conv(x.shape[-1] // 2, 1, dtype=self.dtype, name="conv")(x)
+        return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2), padding="VALID")
+
+
+class DenseNet(nn.Module):
+    """Backbone; [N,H,W,3] -> features [N,F] float32 (F = 1920 for DenseNet-201)."""
+
+    growth: int
+    counts: tuple[int, ...]
+    stem: int
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, *, train: bool, positions: jax.Array | None = None
+    ) -> jax.Array:
+        """`positions` is for architectures with dropout in the backbone; unused here."""
+        norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name, dtype=self.dtype)
+        x = layers.Conv(self.stem, 7, 2, dtype=self.dtype, name="conv0")(images)
+        x = nn.relu(norm(name="norm0")(x, train=train))
+        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for index, count in enumerate(self.counts, 1):
+            if index > 1:
+                name = f"transition{index - 1}"
+                x = Transition(self.dtype, self.axis_name, name=name)(x, train=train)
+            block = DenseBlock(
+                count, self.growth, self.dtype, self.axis_name, name=f"denseblock{index}"
+            )
+            x = block(x, train=train)
+        x = nn.relu(norm(name="norm5")(x, train=train))
+        return layers.global_average(x)
+
+
+def _build(name: str, *, dtype: Any, axis_name: str | None, drop_path: float) -> DenseNet:
+    del drop_path  # DenseNet has no residual branch to drop
+    growth, counts, stem, *_ = VARIANTS[name]
+    return DenseNet(growth, counts, stem, dtype, axis_name)
+
+
+SPECS = tuple(
+    ModelSpec(
+        name=name,
+        build=functools.partial(_build, name),
+        features=features,
+        parameters=parameters,
+        image_size=224,
+        resize_size=256,
+        interpolation="bilinear",
+        paper="https://arxiv.org/abs/1608.06993",
+        file=file,
+        renames=(
+            (OLD_NAMES, r"\1\2."),
+            (r"^features\.", "backbone."),
+            (r"^classifier\.", "head.dense."),
+        ),
+    )
+    for name, (_, _, _, features, parameters, file) in VARIANTS.items()
+)

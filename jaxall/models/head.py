@@ -1,0 +1,146 @@
+"""Heads, from features [N,F] to logits [N,K], and the classifier that joins one to a backbone.
+
+The two-layer head is that of the report on B-ALL subtypes (after Ghaderzadeh et al., 2021,
+https://doi.org/10.1002/int.22753).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxall.errors import UserError
+from jaxall.models import layers
+from jaxall.models.spec import ModelSpec
+
+KINDS = ("linear", "two_layer")
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclasses.dataclass(kw_only=True)
+class ModelSettings:
+    """What is built, and what it starts from.
+
+    Attributes:
+        name: an architecture of the registry.
+        init: "imagenet" (torchvision's weights, fetched once), "none" (random), or the path of a
+            .pth, .safetensors or ported file whose backbone is taken.
+        head: "linear" or "two_layer".
+        width: units of the two-layer head's dense layers.
+        dropout: rate in the head.
+        drop_path: rate of stochastic depth at the last block, where the architecture has it.
+        precision: "float32" or "bfloat16", which the backbone computes in; parameters, batch
+            statistics and the head are float32 always.
+    """
+
+    name: str = "densenet201"
+    init: str = "imagenet"
+    head: str = "two_layer"
+    width: int = 128
+    dropout: float = 0.2
+    drop_path: float = 0.2
+    precision: str = "float32"
+
+    def validate(self) -> None:
+        """Raises UserError where a value is impossible; the name is checked by the registry."""
+        if self.head not in KINDS:
+            raise UserError(f"model.head is one of {', '.join(KINDS)}; got {self.head!r}")
+        if self.precision not in PRECISIONS:
+            raise UserError(
+                f"model.precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}"
+            )
+        if self.width < 1:
+            raise UserError(f"model.width is at least 1; got {self.width}")
+        for name in ("dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(
+                    f"model.{name} is at least 0 and below 1; got {getattr(self, name)}"
+                )
+
+
+class LinearHead(nn.Module):
+    """Dropout-Dense, torchvision's classifier; [N,F] -> [N,K] float32."""
+
+    classes: int
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, features: jax.Array, *, train: bool, positions: jax.Array | None = None
+    ) -> jax.Array:
+        """`positions` [N]: the examples' places in the global batch, for dropout."""
+        x = layers.Dropout(self.dropout, name="dropout")(features, train=train, positions=positions)
+        return nn.Dense(self.classes, kernel_init=layers.linear_init, name="dense")(x)
+
+
+class TwoLayerHead(nn.Module):
+    """BN-Dense-BN-LeakyReLU-Dropout-Dense-BN-ReLU-Dense; [N,F] -> [N,K] float32."""
+
+    classes: int
+    width: int = 128
+    dropout: float = 0.2
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, features: jax.Array, *, train: bool, positions: jax.Array | None = None
+    ) -> jax.Array:
+        """`positions` [N]: the examples' places in the global batch, for dropout."""
+
+        def norm(name: str, x: jax.Array) -> jax.Array:
+            return layers.BatchNorm(axis_name=self.axis_name, name=name)(x, train=train)
+
+        def dense(name: str, x: jax.Array, width: int) -> jax.Array:
+            return nn.Dense(width, kernel_init=layers.linear_init, name=name)(x)
+
+        x = dense("dense1", norm("norm0", features), self.width)
+        x = nn.leaky_relu(norm("norm1", x), 0.01)
+        x = layers.Dropout(self.dropout, name="dropout")(x, train=train, positions=positions)
+        x = nn.relu(norm("norm2", dense("dense2", x, self.width)))
+        return dense("dense3", x, self.classes)
+
+
+class Classifier(nn.Module):
+    """A backbone and a head; [N,H,W,3] -> logits [N,K] float32."""
+
+    backbone: nn.Module
+    head: nn.Module
+
+    def __call__(
+        self, images: jax.Array, *, train: bool, positions: jax.Array | None = None
+    ) -> jax.Array:
+        """Softmax is the caller's business; `train` needs the collection of keys "dropout"."""
+        features = self.backbone(images, train=train, positions=positions)
+        return self.head(features, train=train, positions=positions)
+
+
+def build(
+    spec: ModelSpec,
+    settings: ModelSettings,
+    classes: int,
+    *,
+    axis_name: str | None = None,
+) -> Classifier:
+    """Makes the classifier; `axis_name` is the mapped axis that batch statistics are shared over.
+
+    Raises:
+        UserError: an impossible setting.
+    """
+    settings.validate()
+    head: nn.Module
+    if settings.head == "linear":
+        head = LinearHead(classes, settings.dropout)
+    else:
+        head = TwoLayerHead(classes, settings.width, settings.dropout, axis_name)
+    dtype = PRECISIONS[settings.precision]
+    backbone = spec.build(dtype=dtype, axis_name=axis_name, drop_path=settings.drop_path)
+    return Classifier(backbone, head)
+
+
+def torchvision_classifier(spec: ModelSpec, classes: int = 1000) -> Classifier:
+    """The classifier exactly as torchvision builds it, for porting and for comparison."""
+    settings = ModelSettings(
+        name=spec.name, head="linear", dropout=spec.dropout, drop_path=spec.drop_path
+    )
+    return build(spec, settings, classes)

@@ -1,0 +1,142 @@
+"""Layers that every family shares: convolution, batch normalisation, dropout by example.
+
+Batch normalisation follows torch: Ioffe & Szegedy, 2015, https://arxiv.org/abs/1502.03167
+Stochastic depth: Huang et al., 2016, https://arxiv.org/abs/1603.09382
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxall.ops import depthwise
+
+# torch.nn.Linear's default: uniform within +-1/sqrt(fan_in).
+linear_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class BatchNorm(nn.Module):
+    """Normalises every channel over the batch and all positions; [..., C] -> [..., C].
+
+    The running variance is the unbiased one (n / (n - 1) times the batch's), as in torch and
+    unlike `flax.linen.BatchNorm`: statistics ported from torchvision keep their meaning while
+    they are trained on, and with n = 16 examples in front of a dense layer the two differ by 7 %.
+    Normalisation itself uses the biased variance, as everywhere.
+
+    Attributes:
+        momentum: share of the old running value that is kept; torch's momentum is one minus this.
+        axis_name: mapped axis over which the statistics are averaged; None keeps them local.
+        dtype: of the output; statistics and parameters are float32 always.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Uses the batch's statistics and updates the running ones if `train`."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        if train:
+            mean, var, count = self._moments(x)
+            if not self.is_initializing():
+                keep, take = self.momentum, 1 - self.momentum
+                unbiased = var * (count / max(count - 1, 1))
+                running_mean.value = keep * running_mean.value + take * mean
+                running_var.value = keep * running_var.value + take * unbiased
+        else:
+            mean, var = running_mean.value, running_var.value
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        shape = (1,) * (x.ndim - 1) + (channels,)
+        offset = bias - mean * factor
+        return x.astype(self.dtype) * factor.reshape(shape).astype(self.dtype) + offset.reshape(
+            shape
+        ).astype(self.dtype)
+
+    def _moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array, int]:
+        """Mean and biased variance per channel, and over how many values they were taken."""
+        axes = tuple(range(x.ndim - 1))
+        x = x.astype(jnp.float32)
+        mean, square = jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)
+        count = x.size // x.shape[-1]
+        if self.axis_name is not None and not self.is_initializing():
+            mean, square = jax.lax.pmean((mean, square), self.axis_name)
+            count *= jax.lax.axis_size(self.axis_name)
+        return mean, jnp.maximum(square - jnp.square(mean), 0), count
+
+
+class Conv(nn.Module):
+    """Convolution with torch's padding (half the kernel on each side); [N,H,W,C] -> [N,h,w,D].
+
+    Attributes:
+        features: D; for a depthwise convolution the C of its input.
+        is_depthwise: every channel has its own [k,k] kernel.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    use_bias: bool = False
+    is_depthwise: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Convolves in `dtype`; parameters are float32."""
+        size = self.kernel_size
+        inputs = 1 if self.is_depthwise else x.shape[-1]
+        shape = (size, size, inputs, self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        if self.is_depthwise:
+            y = depthwise.depthwise(x, kernel, self.stride)
+        else:
+            y = jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                (self.stride, self.stride),
+                ((size // 2, size // 2),) * 2,
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            y = y + bias.reshape(1, 1, 1, -1).astype(self.dtype)
+        return y
+
+
+class Dropout(nn.Module):
+    """Zeroes values, or whole examples, by a mask that depends on no device; [N,...] -> [N,...].
+
+    The key of an example is the layer's key folded with the example's position in the global
+    batch, so a batch spread over any number of devices meets the same masks.
+
+    Attributes:
+        rate: probability of zero; what is left is divided by one minus it.
+        whole_example: one draw per example (stochastic depth) rather than per value.
+    """
+
+    rate: float
+    whole_example: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> jax.Array:
+        """`positions` [N] are the examples' places in the global batch; None counts from 0."""
+        if not train or self.rate == 0:
+            return x
+        if positions is None:
+            positions = jnp.arange(x.shape[0], dtype=jnp.int32)
+        shape = (1,) * (x.ndim - 1) if self.whole_example else x.shape[1:]
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), positions)
+        keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, shape))(keys)
+        return jnp.where(keep, x / (1 - self.rate), jnp.zeros_like(x))
+
+
+def global_average(x: jax.Array) -> jax.Array:
+    """[N,H,W,C] -> [N,C] float32."""
+    return jnp.mean(x.astype(jnp.float32), (1, 2))
