@@ -1,0 +1,24 @@
+"""Pictures: where they lie, how they are split, augmented and fed. Never imports jax."""
+
+import difflib
+import pathlib
+
+from jaxall import errors
+from jaxall.data import ball, dataset, synthetic
+
+# A module here is all that a new data set needs: NAME, and load(root) -> DataSet.
+DATA_SETS = {module.NAME: module for module in (ball, synthetic)}
+
+
+def load(settings: dataset.DataSettings) -> dataset.DataSet:
+    """Reads the table of the data set that the settings name.
+
+    Raises:
+        UserError: no data set has that name, or its folder isn't as it should be.
+    """
+    if settings.name not in DATA_SETS:
+        nearest = difflib.get_close_matches(settings.name, DATA_SETS, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        names = ", ".join(DATA_SETS)
+        raise errors.UserError(f"no data set is called {settings.name!r}, there are {names}{hint}")
+    return DATA_SETS[settings.name].load(pathlib.Path(settings.root).expanduser())

@@ -1,0 +1,15 @@
+"""Settings that every test runs under: four CPU devices, no silent broadcasting, flags usable."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+)
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+from absl import flags
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# grain's worker processes read an absl flag, which pytest never parses.
+flags.FLAGS.mark_as_parsed()

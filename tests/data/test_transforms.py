@@ -1,0 +1,261 @@
+import dataclasses
+
+import hypothesis
+import hypothesis.extra.numpy
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxall import errors
+from jaxall.data import transforms
+
+EVERY = pytest.mark.parametrize("transform_class", transforms.by_name.values())
+IDENTITIES = (
+    transforms.Rotate(degrees=0.0),
+    transforms.FlipHorizontal(probability=0.0),
+    transforms.FlipVertical(probability=0.0),
+    transforms.Brightness(strength=0.0),
+    transforms.Contrast(strength=0.0),
+)
+STRONGEST = (
+    transforms.Rotate(degrees=180.0),
+    transforms.FlipHorizontal(probability=1.0),
+    transforms.FlipVertical(probability=1.0),
+    transforms.Brightness(strength=1.0),
+    transforms.Contrast(strength=1.0),
+)
+images = hypothesis.extra.numpy.arrays(
+    np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))
+)
+seeds = st.integers(0, 2**32 - 1)
+quick = hypothesis.settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def noise(*shape, low=0, high=256):
+    return generator().integers(low, high, shape, np.uint8)
+
+
+def photo(height=64, width=96):
+    """Smooth, as photographs are: bilinear errors stay small."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / 9 + phase) + np.cos(y / 7 - phase) for phase in (0.0, 1.0, 2.0)]
+    return (np.stack(waves, axis=-1) * 60 + 128).astype(np.uint8)
+
+
+@pytest.mark.parametrize("transform", STRONGEST)
+@quick
+@hypothesis.given(image=images, seed=seeds)
+def test_shape_and_type_stay_and_the_input_is_not_written_to(transform, image, seed):
+    before = image.copy()
+    result = transform(image, generator(seed))
+    assert result.shape == image.shape and result.dtype == np.uint8
+    assert result.flags.c_contiguous
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("transform", IDENTITIES)
+@quick
+@hypothesis.given(image=images, seed=seeds)
+def test_zero_strength_is_the_identity(transform, image, seed):
+    np.testing.assert_array_equal(transform(image, generator(seed)), image)
+
+
+@EVERY
+def test_the_same_generator_state_gives_the_same_picture(transform_class):
+    image = noise(32, 40, 3)
+    first, second = (transform_class()(image, generator(5)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@EVERY
+def test_different_states_give_different_pictures(transform_class):
+    image = noise(32, 40, 3, low=30, high=226)
+    results = {transform_class()(image, generator(seed)).tobytes() for seed in range(20)}
+    assert len(results) > 1
+
+
+@pytest.mark.parametrize("transform", IDENTITIES + STRONGEST)
+def test_each_transform_draws_exactly_one_number(transform):
+    used, reference = generator(3), generator(3)
+    transform(noise(8, 8, 3), used)
+    reference.random()
+    assert used.random() == reference.random()
+
+
+@pytest.mark.parametrize("border", transforms.BORDERS)
+@quick
+@hypothesis.given(image=images)
+def test_rotate_by_zero_is_the_identity(border, image):
+    np.testing.assert_array_equal(transforms.rotate(image, 0.0, border), image)
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_rotate_by_a_right_angle_turns_counter_clockwise_about_the_centre(size):
+    image = noise(size, size, 3)
+    np.testing.assert_array_equal(transforms.rotate(image, 90.0, "black"), np.rot90(image))
+    np.testing.assert_array_equal(transforms.rotate(image, 180.0, "black"), image[::-1, ::-1])
+
+
+def test_the_border_fills_the_corners():
+    image = np.full((41, 41, 3), 100, np.uint8)
+    corners = {
+        border: transforms.rotate(image, 45.0, border)[0, 0].tolist()
+        for border in transforms.BORDERS
+    }
+    assert corners == {"reflect": [100] * 3, "black": [0] * 3, "white": [255] * 3}
+
+
+def test_the_reflected_border_mirrors_without_repeating_the_edge():
+    image = noise(3, 5, 3)
+    mirrored = np.pad(image, ((1, 1), (0, 0), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(
+        transforms.rotate(image, 90.0, "reflect"), np.rot90(mirrored)[1:4]
+    )
+
+
+def test_rotation_angles_fill_the_range():
+    drawn = []
+
+    class Recorder:
+        def uniform(self, low, high):
+            drawn.append((low, high))
+            return 0.0
+
+    transforms.Rotate(degrees=20.0)(noise(4, 4, 3), Recorder())
+    assert drawn == [(-20.0, 20.0)]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("degrees", [-20.0, -7.3, 3.0, 20.0])
+def test_rotate_agrees_with_torchvision_inside_the_frame(degrees):
+    torchvision = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError).torchvision
+    functional = torchvision.transforms.functional
+    image = photo()
+    expected = functional.rotate(
+        Image.fromarray(image), degrees, functional.InterpolationMode.BILINEAR
+    )
+    result = transforms.rotate(image, degrees, "black")
+    middle = np.s_[16:48, 24:72]
+    difference = np.abs(result[middle].astype(int) - np.array(expected)[middle])
+    assert difference.max() <= 2
+
+
+@pytest.mark.parametrize("axis, flip", [(1, STRONGEST[1]), (0, STRONGEST[2])])
+@quick
+@hypothesis.given(image=images)
+def test_a_flip_mirrors_and_twice_is_the_identity(axis, flip, image):
+    once = flip(image, generator())
+    np.testing.assert_array_equal(once, np.flip(image, axis))
+    np.testing.assert_array_equal(flip(once, generator()), image)
+
+
+@pytest.mark.parametrize("flip", [transforms.FlipHorizontal, transforms.FlipVertical])
+def test_flips_come_as_often_as_their_probability(flip):
+    image, state = noise(2, 3, 3), generator(1)
+    flipped = sum(flip(probability=0.3)(image, state) is not image for _ in range(2000))
+    assert 540 <= flipped <= 660  # 600, three standard deviations are 61
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("factor", [0.0, 0.5, 0.9, 0.97, 1.0, 1.04, 1.1, 1.5, 2.0])
+@pytest.mark.parametrize("name", ["brightness", "contrast"])
+def test_colours_agree_with_torchvision_within_a_level(name, factor):
+    torchvision = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError).torchvision
+    ours = {"brightness": transforms.brighten, "contrast": transforms.stretch_contrast}[name]
+    theirs = getattr(torchvision.transforms.functional, f"adjust_{name}")
+    for image in (photo(), noise(31, 17, 3), noise(8, 8, 3, low=180)):
+        expected = np.array(theirs(Image.fromarray(image), factor)).astype(int)
+        assert np.abs(ours(image, factor) - expected).max() <= 1
+
+
+def test_brightness_rounds_to_nearest_and_clips():
+    image = np.array([0, 1, 10, 100, 200, 255], np.uint8).reshape(1, 2, 3)
+    result = transforms.brighten(image, 1.26)
+    assert result.ravel().tolist() == [0, 1, 13, 126, 252, 255]
+
+
+def test_contrast_keeps_grey_of_the_mean_and_moves_the_rest_away_from_it():
+    image = np.array([[[50] * 3, [100] * 3, [150] * 3]], np.uint8)
+    result = transforms.stretch_contrast(image, 1.5)
+    assert result[0, :, 0].tolist() == [25, 100, 175]
+    assert set(transforms.stretch_contrast(image, 0.0).ravel().tolist()) == {100}
+
+
+@pytest.mark.parametrize("name", ["Brightness", "Contrast"])
+def test_factors_stay_within_the_strength(name):
+    image = np.array([[[100] * 3, [200] * 3]], np.uint8)
+    state = generator(2)
+    results = [transforms.by_name[name](strength=0.1)(image, state) for _ in range(300)]
+    spans = np.array([int(r[0, 1, 0]) - int(r[0, 0, 0]) for r in results])
+    assert spans.min() in (90, 91) and spans.max() in (109, 110)
+
+
+def test_apply_runs_in_order_and_leaves_the_picture_alone():
+    image = noise(16, 16, 3)
+    before = image.copy()
+    bright_first = transforms.apply(
+        [transforms.Brightness(strength=1.0), transforms.Contrast(strength=1.0)],
+        image,
+        generator(4),
+    )
+    state = generator(4)
+    factors = state.uniform(0, 2), state.uniform(0, 2)
+    expected = transforms.stretch_contrast(transforms.brighten(image, factors[0]), factors[1])
+    np.testing.assert_array_equal(bright_first, expected)
+    np.testing.assert_array_equal(image, before)
+    assert transforms.apply([], image, generator()) is image
+
+
+@pytest.mark.parametrize("image", [noise(4, 4), noise(4, 4, 4), noise(4, 4, 3) / 255])
+def test_apply_refuses_what_is_not_a_colour_picture(image):
+    with pytest.raises(ValueError, match=r"uint8 \[H,W,3\]"):
+        transforms.apply([], image, generator())
+
+
+def test_the_registry_names_each_class():
+    assert list(transforms.by_name) == [
+        "Rotate",
+        "FlipHorizontal",
+        "FlipVertical",
+        "Brightness",
+        "Contrast",
+    ]
+
+
+@EVERY
+def test_every_setting_has_limits_that_hold(transform_class):
+    for field in dataclasses.fields(transform_class):
+        transform = transform_class()
+        transforms.validate([transform])
+        if field.name == "border":
+            wrong = ["mirror"]
+        else:
+            least, most = transforms.RANGES[field.name]
+            wrong = [least - 0.1, most + 0.1, float("nan")]
+            for value in (least, most):
+                transforms.validate([transform_class(**{field.name: value})])
+        for value in wrong:
+            with pytest.raises(errors.UserError, match=field.name):
+                transforms.validate([transform_class(**{field.name: value})])
+
+
+def test_all_wrong_settings_are_named_in_one_line():
+    with pytest.raises(errors.UserError) as caught:
+        transforms.validate(
+            [transforms.Rotate(degrees=200.0, border="mirror"), transforms.Contrast(strength=2.0)]
+        )
+    assert str(caught.value) == (
+        "Rotate.degrees must be from 0 to 180, not 200.0; "
+        "unknown Rotate.border 'mirror'; there are reflect, black, white; "
+        "Contrast.strength must be from 0 to 1, not 2.0"
+    )
+
+
+def test_validate_refuses_what_is_no_transform():
+    with pytest.raises(errors.UserError, match="'int'; there are Rotate, FlipHorizontal"):
+        transforms.validate([3])
