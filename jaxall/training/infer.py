@@ -1,0 +1,83 @@
+"""Probabilities for pictures: the one function that training, evaluation and prediction share."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxall.training import parallel, steps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inferred:
+    """Rows in the order of the batches, padding removed.
+
+    Attributes:
+        index: int64 [N], each picture's place in its source.
+        labels: int64 [N], -1 where unknown.
+        probabilities: float64 [N,K].
+    """
+
+    index: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """[N,K] -> probabilities [N,K] float64; done on the host, in double precision."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+class Predictor:
+    """A compiled network on this host's devices; one compilation for all batches of one size."""
+
+    def __init__(self, apply: Callable[..., Any], normalise: Callable[[Any], Any]):
+        mesh = parallel.local_mesh()
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._sharded = NamedSharding(mesh, PartitionSpec(steps.AXIS))
+        self._step = jax.jit(steps.make_predict_step(apply, normalise))
+
+    def __call__(
+        self,
+        variables: Any,
+        batches: Iterable[steps.Batch],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Inferred:
+        """Runs every batch; its size must be a multiple of this host's device count.
+
+        Args:
+            variables: {"params": ..., "batch_stats": ...}, on any devices.
+            batches: {"image", "label", "index", "mask"}; rows whose mask is 0 are dropped.
+            progress: told the number of pictures done after each batch.
+        """
+        variables = jax.device_put(jax.tree.map(_local, variables), self._replicated)
+        rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        done = 0
+        for batch in batches:
+            images = jax.device_put(batch["image"], self._sharded)
+            logits = np.asarray(self._step(variables, images))
+            real = np.asarray(batch["mask"]) > 0
+            rows.append((batch["index"][real], batch["label"][real], logits[real]))
+            done += int(real.sum())
+            progress(done)
+        index, labels, logits = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        return Inferred(
+            index=index.astype(np.int64),
+            labels=labels.astype(np.int64),
+            probabilities=softmax(logits),
+        )
+
+
+def _local(x: Any) -> Any:
+    """One device's copy of an array that may be replicated over many hosts."""
+    return x.addressable_data(0) if isinstance(x, jax.Array) else x
+
+
+def batch_size(wanted: int) -> int:
+    """The smallest multiple of this host's device count that is at least `wanted`."""
+    count = jax.local_device_count()
+    return -(-wanted // count) * count

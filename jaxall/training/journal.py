@@ -1,0 +1,69 @@
+"""What a run writes down as it goes: JSON lines and TensorBoard events."""
+
+import json
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import tensorboardX
+
+FILE = "journal.jsonl"
+
+
+class Journal:
+    """Appends records {"kind", "step", ...}; each line is on disk before the next step.
+
+    Opening it for a run that goes on from `step` drops what was written after that step: those
+    steps will be run, and written, again.
+    """
+
+    def __init__(self, workdir: pathlib.Path, step: int):
+        self._path = workdir / FILE
+        kept = [record for record in read(workdir) if record["step"] <= step]
+        partial = self._path.with_suffix(".part")
+        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        partial.replace(self._path)
+        self._file = self._path.open("a")
+        self._events = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=step + 1, write_to_disk=True
+        )
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Adds a record; its numbers, nested ones too, become TensorBoard scalars "kind/name"."""
+        self._file.write(json.dumps(_finite({"kind": kind, "step": step, **values})) + "\n")
+        self._file.flush()
+        for name, value in _numbers(kind, values):
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes both."""
+        self._file.close()
+        self._events.close()
+
+
+def read(workdir: pathlib.Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """All records, or those of one kind; a line cut off by a crash is passed over."""
+    path = workdir / FILE
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue  # only the last line can be cut, and its step is run again
+    return [record for record in records if kind in (None, record["kind"])]
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null stands for it."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(f"{name}/{key}", item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value

@@ -1,0 +1,69 @@
+"""Steps, one after another, up to a given one."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+from jaxall.training import checkpoints, parallel, steps, watch
+from jaxall.training.state import TrainState
+
+
+class Terminated(Exception):
+    """The run was asked to stop, and its state has been saved."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loop:
+    """What the steps of a run share.
+
+    Attributes:
+        step: compiled by `spread`.
+        spread: lays batches out for it.
+        batches: this host's shares of the global batches, from the state's step on.
+        store: where the state is saved inside an epoch.
+        watch: reads the metrics.
+        checkpoint_every: steps between those checkpoints; 0 for none.
+        must_stop: asked after every step, told its number; all hosts must answer alike.
+    """
+
+    step: steps.TrainStep
+    spread: parallel.Spread
+    batches: Iterator[steps.Batch]
+    store: checkpoints.Checkpoints
+    watch: watch.Watch
+    checkpoint_every: int
+    must_stop: Callable[[int], bool]
+
+    def run(
+        self, state: TrainState, until: int, progress: Callable[[float], None]
+    ) -> tuple[TrainState, float]:
+        """Steps until the state's step is `until`.
+
+        Returns:
+            The new state (the old one is donated) and the seconds spent waiting for batches.
+
+        Raises:
+            Terminated: `must_stop` said so; the state is saved.
+            UserError: a metric is not finite.
+        """
+        first = int(state.step)
+        waited = 0.0
+        for number in range(first + 1, until + 1):
+            asked = time.monotonic()
+            batch = next(self.batches)
+            waited += time.monotonic() - asked
+            state, metrics = self.step(state, self.spread.batch(batch))
+            self.watch.push(number, metrics)
+            progress(number - first)
+            if self.must_stop(number):
+                self._save(state, number)
+                self.store.close()
+                raise Terminated
+            if self.checkpoint_every and number % self.checkpoint_every == 0 and number < until:
+                self._save(state, number)
+        self.watch.drain()
+        return state, waited
+
+    def _save(self, state: TrainState, number: int) -> None:
+        self.watch.drain()  # a state that is not finite must never be saved
+        self.store.save(state, number, None)

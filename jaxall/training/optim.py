@@ -1,0 +1,102 @@
+"""Optimisers as torch defines them, in optax's terms.
+
+Adam: Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980
+AdamW: Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+from jaxall.errors import UserError
+from jaxall.training.plan import Plan
+
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("constant", "cosine", "step")
+
+
+@dataclasses.dataclass(kw_only=True)
+class OptimSettings:
+    """How gradients become updates; every duration is in epochs.
+
+    Attributes:
+        name: "adam" adds weight_decay * parameter to the gradient (torch.optim.Adam's coupled
+            L2); "adamw" decays apart from it (torch.optim.AdamW).
+        learning_rate: at the end of the warm-up.
+        weight_decay: 0 for none.
+        decay_norms_and_biases: whether scales and biases decay too, as torch's optimisers do.
+        clip_norm: largest global norm of the gradient, before weight decay; 0 for no limit.
+        schedule: "constant", "cosine" (to 0 at the end) or "step".
+        warmup_epochs: linear from 0.
+        step_epochs: when the "step" schedule multiplies the rate by `step_factor`.
+    """
+
+    name: str = "adam"
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    decay_norms_and_biases: bool = True
+    clip_norm: float = 0.0
+    schedule: str = "constant"
+    warmup_epochs: float = 0.0
+    step_epochs: tuple[float, ...] = ()
+    step_factor: float = 0.1
+
+    def validate(self) -> None:
+        """Raises UserError naming the field, what it may be, and what came."""
+        if self.name not in OPTIMIZERS:
+            raise UserError(f"optim.name is one of {', '.join(OPTIMIZERS)}; got {self.name!r}")
+        if self.schedule not in SCHEDULES:
+            raise UserError(
+                f"optim.schedule is one of {', '.join(SCHEDULES)}; got {self.schedule!r}"
+            )
+        if not self.learning_rate > 0:
+            raise UserError(f"optim.learning_rate is above 0; got {self.learning_rate}")
+        for name in ("weight_decay", "clip_norm", "warmup_epochs"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"optim.{name} is at least 0; got {getattr(self, name)}")
+        if (self.schedule == "step") != bool(self.step_epochs):
+            raise UserError(
+                "optim.step_epochs goes with optim.schedule='step'; got "
+                f"schedule {self.schedule!r} with step_epochs {self.step_epochs}"
+            )
+
+
+def learning_rate(settings: OptimSettings, plan: Plan) -> optax.Schedule:
+    """The rate as a function of the step."""
+    peak = settings.learning_rate
+    warmup = plan.step_at(settings.warmup_epochs)
+    if settings.schedule == "cosine":
+        main = optax.cosine_decay_schedule(peak, max(plan.steps - warmup, 1))
+    elif settings.schedule == "step":
+        # `join_schedules` counts from the end of the warm-up.
+        drops = {plan.step_at(e) - warmup: settings.step_factor for e in settings.step_epochs}
+        main = optax.piecewise_constant_schedule(peak, drops)
+    else:
+        main = optax.constant_schedule(peak)
+    if not warmup:
+        return main
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+
+
+def optimizer(settings: OptimSettings, plan: Plan) -> optax.GradientTransformation:
+    """Clipping first, then the optimiser with its decay: the order of a torch training loop.
+
+    Raises:
+        UserError: an impossible setting.
+    """
+    settings.validate()
+    rate = learning_rate(settings, plan)
+    mask = None if settings.decay_norms_and_biases else _is_kernel
+    parts = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
+    if settings.name == "adamw":
+        parts.append(optax.adamw(rate, weight_decay=settings.weight_decay, mask=mask))
+    else:
+        parts.append(optax.add_decayed_weights(settings.weight_decay, mask))
+        parts.append(optax.adam(rate))
+    return optax.chain(*parts)
+
+
+def _is_kernel(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

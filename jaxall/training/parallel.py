@@ -1,0 +1,108 @@
+"""How a per-device step is spread over devices and hosts, and where its state and batches lie.
+
+`jax.pmap` is the default; `jax.jit(jax.shard_map)` over a mesh is the other setting. Both run the
+same per-device function and give the same bits.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxall.errors import UserError
+from jaxall.training import state, steps
+
+
+def local_mesh() -> Mesh:
+    """This host's devices along the batch axis."""
+    return Mesh(np.array(jax.local_devices()), (steps.AXIS,))
+
+
+def global_mesh() -> Mesh:
+    """All devices of all hosts along the batch axis."""
+    return Mesh(np.array(jax.devices()), (steps.AXIS,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """One way of running a step on every device.
+
+    Attributes:
+        kind: "pmap" or "shard_map".
+    """
+
+    kind: str
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """Where a state lies; pmap donates only what lies on this host's own mesh."""
+        mesh = local_mesh() if self.kind == "pmap" else global_mesh()
+        return NamedSharding(mesh, PartitionSpec())
+
+    def compile(self, step: steps.TrainStep) -> steps.TrainStep:
+        """The step over all devices; the state that goes in is donated."""
+        if self.kind == "pmap":
+            return jax.pmap(
+                step, axis_name=steps.AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0
+            )
+        # The step averages its gradients itself; under the check they would be summed as well.
+        spread = jax.shard_map(
+            step,
+            mesh=global_mesh(),
+            in_specs=(PartitionSpec(), PartitionSpec(steps.AXIS)),
+            out_specs=(PartitionSpec(), PartitionSpec()),
+            check_vma=False,
+        )
+        return jax.jit(spread, donate_argnums=0)
+
+    def batch(self, batch: steps.Batch) -> steps.Batch:
+        """This host's share of a batch, laid out for the step."""
+        if self.kind == "pmap":
+            count = jax.local_device_count()
+            return {key: x.reshape(count, -1, *x.shape[1:]) for key, x in batch.items()}
+        sharding = NamedSharding(global_mesh(), PartitionSpec(steps.AXIS))
+        return {
+            key: jax.make_array_from_process_local_data(sharding, x) for key, x in batch.items()
+        }
+
+    def start(self, create: Callable[[], state.TrainState], weights: Any) -> state.TrainState:
+        """A fresh state where it must lie; its backbone is that of `weights`, if there are any."""
+
+        def begin(weights: Any) -> state.TrainState:
+            fresh = create()
+            return fresh if weights is None else state.with_backbone(fresh, weights)
+
+        return jax.jit(begin, out_shardings=self.replicated)(weights)
+
+    def place(self, tree: Any) -> Any:
+        """A copy of a tree of arrays where the state lies; donating it leaves the source alone."""
+        return jax.jit(lambda x: x, out_shardings=self.replicated)(jax.tree.map(np.asarray, tree))
+
+    def to_global(self, tree: Any) -> Any:
+        """The same buffers as arrays of all hosts, which is how a checkpoint names them."""
+        return _relabel(tree, NamedSharding(global_mesh(), PartitionSpec()))
+
+    def from_global(self, tree: Any) -> Any:
+        """The inverse of `to_global`."""
+        return _relabel(tree, self.replicated)
+
+
+def _relabel(tree: Any, sharding: NamedSharding) -> Any:
+    def relabel(x: jax.Array) -> jax.Array:
+        shards = [shard.data for shard in x.addressable_shards]
+        return jax.make_array_from_single_device_arrays(x.shape, sharding, shards)
+
+    return jax.tree.map(relabel, tree)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises UserError where the global batch can't be dealt to the devices evenly."""
+    count = jax.device_count()
+    if batch_size < 1 or batch_size % count:
+        near = max(count, round(batch_size / count) * count)
+        raise UserError(
+            f"batch_size is a multiple of the {count} devices; got {batch_size}, nearest is {near}"
+        )

@@ -1,0 +1,71 @@
+"""Epochs and examples become steps here and nowhere else."""
+
+import dataclasses
+
+from jaxall.errors import UserError
+
+PARALLEL = ("pmap", "shard_map")
+
+
+@dataclasses.dataclass(kw_only=True)
+class TrainSettings:
+    """How long, how wide, and how often something is kept.
+
+    Attributes:
+        batch_size: pictures in one step, over all devices of all hosts.
+        epochs: how many times each picture is seen; fractions are allowed.
+        parallel: "pmap" or "shard_map"; both give the same bits.
+        sync_batch_norm: batch statistics over the global batch rather than each device's share.
+        best_by: score of the validation side by which the best checkpoint is kept.
+        checkpoint_every: steps between checkpoints inside an epoch; 0 for only at its end.
+        log_every: steps between records in the journal.
+    """
+
+    batch_size: int = 16
+    epochs: float = 40.0
+    parallel: str = "pmap"
+    sync_batch_norm: bool = True
+    best_by: str = "f1_macro"
+    checkpoint_every: int = 0
+    log_every: int = 10
+
+    def validate(self) -> None:
+        """Raises UserError naming the field, what it may be, and what came."""
+        if self.parallel not in PARALLEL:
+            raise UserError(
+                f"train.parallel is one of {', '.join(PARALLEL)}; got {self.parallel!r}"
+            )
+        if not self.epochs > 0:
+            raise UserError(f"train.epochs is above 0; got {self.epochs}")
+        for name, least in (("batch_size", 1), ("checkpoint_every", 0), ("log_every", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"train.{name} is at least {least}; got {getattr(self, name)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run's length. Batches follow one another through the shuffled epochs without a gap.
+
+    Attributes:
+        examples: pictures in one epoch.
+        batch_size: pictures in one step, over all devices.
+        epochs: how many times each picture is seen; fractions are allowed.
+    """
+
+    examples: int
+    batch_size: int
+    epochs: float
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.step_at(self.epochs)
+
+    def step_at(self, epoch: float) -> int:
+        """The step after which `epoch` epochs have been seen; rounded up to a whole batch."""
+        return -int(-epoch * self.examples // self.batch_size)
+
+    def epoch_ends(self) -> list[int]:
+        """The step at which each epoch ends; the last is the run's end."""
+        whole = [self.step_at(epoch) for epoch in range(1, int(self.epochs) + 1)]
+        return whole if whole and whole[-1] == self.steps else [*whole, self.steps]

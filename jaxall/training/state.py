@@ -1,0 +1,84 @@
+"""What a run consists of between two steps, and how it starts."""
+
+import dataclasses
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxall.errors import UserError
+
+
+@flax.struct.dataclass
+class Tally:
+    """Sums over the examples seen in the present epoch.
+
+    Attributes:
+        confusion: int32 [K,K], rows true, columns predicted.
+        loss: sum of the examples' losses, float32.
+    """
+
+    confusion: jax.Array
+    loss: jax.Array
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a step reads and replaces; all of it is saved."""
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    tally: Tally
+
+
+def empty_tally(classes: int) -> Tally:
+    """Nothing seen yet."""
+    return Tally(jnp.zeros((classes, classes), jnp.int32), jnp.zeros((), jnp.float32))
+
+
+def create(
+    module: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    image_size: int,
+    classes: int,
+    seed: int,
+) -> TrainState:
+    """A fresh state with random weights; pure, so it can be traced under `jax.eval_shape`.
+
+    `module` must not name a mapped axis: initialising happens outside of any.
+    """
+    image = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+    key = jax.random.fold_in(jax.random.key(seed), 0)  # 1 is the dropout keys' in steps.py
+    variables = module.init(key, image, train=False)
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        tally=empty_tally(classes),
+    )
+
+
+def with_backbone(state: TrainState, variables: Any) -> TrainState:
+    """The state with the backbone of `variables`; the head stays fresh.
+
+    Optimiser moments need no change: they are zero at the start whatever the weights.
+
+    Raises:
+        UserError: the two backbones differ in a name or a shape.
+    """
+    replaced = {}
+    for collection in ("params", "batch_stats"):
+        old = getattr(state, collection)
+        new = jax.tree.map(jnp.asarray, variables.get(collection, {}).get("backbone", {}))
+        if jax.tree.map(jnp.shape, old.get("backbone", {})) != jax.tree.map(jnp.shape, new):
+            raise UserError(f"the {collection} of the given weights fit another backbone")
+        replaced[collection] = {**old, "backbone": new} if new else old
+    return dataclasses.replace(state, **replaced)
