@@ -1,0 +1,152 @@
+"""Puts a config's pictures together: read, checked, split, and laid down in the run's folder."""
+
+import dataclasses
+import os
+import pathlib
+import platform
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from rich import console as rich_console
+
+from jaxall import __version__, models, workdir
+from jaxall import config as config_lib
+from jaxall import data as data_lib
+from jaxall.data import dataset, duplicates, pipeline, splits
+from jaxall.data.preprocessing import Preprocessing
+from jaxall.evaluation import shortcuts
+from jaxall.reporting import progress
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Material:
+    """The pictures of a run.
+
+    Attributes:
+        data_set: the whole table.
+        split: which side each row is on.
+        preprocessing: of every picture, on every side.
+    """
+
+    data_set: dataset.DataSet
+    split: splits.Split
+    preprocessing: Preprocessing
+
+    def source(self, side: str) -> pipeline.PictureSource:
+        """The pictures of one side, in the order of the table."""
+        return pipeline.source_of(self.data_set, self.split.indices(side), self.preprocessing)
+
+    def names(self, side: str) -> tuple[str, ...]:
+        """Their paths, relative to the data set's root."""
+        return tuple(self.data_set.rows[index].path for index in self.split.indices(side))
+
+
+def preprocessing_of(config: config_lib.Config) -> Preprocessing:
+    """The architecture's own preprocessing, with the config's size and normalisation."""
+    spec = models.find(config.model.name)
+    return Preprocessing.for_model(
+        image_size=config.preprocessing.image_size or spec.image_size,
+        interpolation=spec.interpolation,
+        mean=spec.mean,
+        std=spec.std,
+        normalisation=config.preprocessing.normalisation,
+    )
+
+
+def open_or_begin(
+    config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console
+) -> Material:
+    """The material of the run in `folder`, which is set up if it is new.
+
+    Raises:
+        UserError: the folder holds a run with other settings; and as `begin` and `resume`.
+    """
+    is_first = jax.process_index() == 0
+    if is_first:
+        workdir.save_config(folder, config)
+    if is_first and not workdir.exists(folder):
+        begin(config, folder, console)
+    if jax.process_count() > 1:  # the others wait for the folder, which all hosts must see
+        multihost_utils.sync_global_devices("the run's folder")
+    return resume(workdir.load(folder), config.data.root)
+
+
+def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console) -> None:
+    """Reads every picture once, splits them, and sets up the run's folder.
+
+    Raises:
+        UserError: pictures are missing or can't be decoded, or can't be split as asked.
+    """
+    data_set = data_lib.load(config.data)
+    if data_set.note:
+        console.print(f"[yellow]note:[/] {data_set.note}")
+    with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
+        checked = dataset.check(data_set, progress=lambda done, _total: report(done))
+    found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
+    split = splits.make(data_set, found, config.split)
+    splits.save_csv(split, data_set, folder / workdir.SPLIT)
+    facts = {
+        "data": {
+            "name": data_set.name,
+            "note": data_set.note,
+            "citation": data_set.citation,
+            "counts": splits.counts(split, data_set),
+            "split": config.split.kind,
+            "groups": splits.summary(split),
+        },
+        "baselines": baselines(data_set, split, checked),
+        "versions": versions(),
+        "command": sys.argv,
+    }
+    workdir.save_facts(folder, data_set.class_names, preprocessing_of(config), facts)
+
+
+def resume(run: workdir.Run, root: str) -> Material:
+    """The same material again, from the split that was saved.
+
+    Args:
+        run: the run to go on with.
+        root: where the pictures are now.
+
+    Raises:
+        UserError: the pictures are not those of the saved split.
+    """
+    settings = dataclasses.replace(run.config.data, root=root)
+    data_set = data_lib.load(settings)
+    split = splits.load_csv(run.workdir / workdir.SPLIT, data_set)
+    return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)
+
+
+def baselines(
+    data_set: dataset.DataSet, split: splits.Split, checked: dataset.Checked
+) -> dict[str, dict[str, float]]:
+    """Accuracy, by side, of what needs no morphology: colour alone, and the commonest class."""
+    features = shortcuts.colour_features(checked.thumbnails)
+    train = split.indices("train")
+    result: dict[str, dict[str, float]] = {}
+    for side in splits.SIDES[1:]:
+        rows = split.indices(side)
+        labels = data_set.labels[rows]
+        guesses = {
+            "colour only (nearest neighbour)": shortcuts.colour_nearest_neighbour(
+                features[train], data_set.labels[train], features[rows]
+            ),
+            "commonest class": shortcuts.majority(data_set.labels[train], len(rows)),
+        }
+        result[side] = {name: float(np.mean(guess == labels)) for name, guess in guesses.items()}
+    return result
+
+
+def versions() -> dict[str, Any]:
+    """What the run was started with."""
+    return {
+        "jaxall": __version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "cores": os.cpu_count(),
+    }

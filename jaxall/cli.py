@@ -1,0 +1,71 @@
+"""How every command starts and ends: flags by absl, bad input in one line, exit code 2."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+from rich import console as rich_console
+
+from jaxall.errors import UserError
+
+BAD_INPUT = 2
+WIDTH = 110
+LISTED = 20  # lines of an error's details that are printed
+
+
+def run(
+    main: Callable[[list[str]], int],
+    check: Callable[[Sequence[str]], None] = lambda argv: None,
+) -> None:
+    """Parses flags, runs `main`, and exits with its code.
+
+    A UserError, an unknown flag or an impossible value ends in one line on stderr and exit code 2;
+    Ctrl-C in exit code 130.
+
+    Args:
+        main: gets the positional arguments.
+        check: gets the raw command line before the flags are parsed.
+    """
+    logging.set_verbosity(logging.ERROR)
+    app.run(
+        lambda argv: sys.exit(_guarded(main, argv[1:])),
+        flags_parser=lambda argv: _parse(argv, check),
+    )
+
+
+def _guarded(main: Callable[[list[str]], int], arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except UserError as error:
+        _fail(error)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("stopped by the keyboard", file=sys.stderr)
+        return 130
+
+
+def _fail(error: UserError) -> None:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    for line in error.details[:LISTED]:
+        print(f"  {line}", file=sys.stderr)
+    if len(error.details) > LISTED:
+        print(f"  ... and {len(error.details) - LISTED} more", file=sys.stderr)
+
+
+def _parse(argv: Sequence[str], check: Callable[[Sequence[str]], None]) -> list[str]:
+    try:
+        check(argv)
+        return flags.FLAGS(list(argv))
+    except UserError as error:
+        _fail(error)
+    except OSError as error:
+        _fail(UserError(f"can't read the config file: {str(error).splitlines()[0]}"))
+    except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
+        _fail(UserError(str(error) or type(error).__name__))
+    sys.exit(BAD_INPUT)
+
+
+def console(*, is_quiet: bool = False) -> rich_console.Console:
+    """Where commands speak: the terminal, or plain lines of a readable width."""
+    width = None if sys.stdout.isatty() else WIDTH
+    return rich_console.Console(width=width, highlight=False, quiet=is_quiet)

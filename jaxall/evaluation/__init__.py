@@ -1,0 +1,1 @@
+"""Predictions and the scores made from them; numpy only."""

@@ -1,0 +1,122 @@
+"""The table of a model's scores, from its predictions or, while it trains, from a confusion matrix.
+
+To add a score, write a function in metrics.py and name it in one of the four tables here; files,
+tables and plots pick it up.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxall.evaluation import metrics, predictions
+
+# confusion matrix -> number
+OVERALL: dict[str, Callable[[np.ndarray], float]] = {
+    "accuracy": metrics.accuracy,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "f1_macro": metrics.f1_macro,
+    "f1_weighted": metrics.f1_weighted,
+    "kappa": metrics.cohen_kappa,
+    "matthews": metrics.matthews,
+}
+# labels, probabilities -> number
+OVERALL_FROM_PROBABILITIES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "auroc": metrics.auroc_macro,
+    "loss": metrics.negative_log_likelihood,
+}
+# confusion matrix -> one number per class
+PER_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "precision": metrics.precision,
+    "recall": metrics.recall,
+    "specificity": metrics.specificity,
+    "f1": metrics.f1,
+    "support": metrics.support,
+}
+# labels, probabilities -> one number per class
+PER_CLASS_FROM_PROBABILITIES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "auroc": metrics.auroc_per_class,
+}
+# Shown with four decimals; whatever isn't named here is a share of pictures, shown in percent.
+NOT_SHARES = frozenset({"kappa", "matthews", "auroc", "loss"})
+
+
+def from_confusion(confusion: npt.ArrayLike, class_names: Sequence[str]) -> dict[str, Any]:
+    """Every score that needs no probabilities; those that do are left out, not NaN.
+
+    Keys: those of `OVERALL`, "wilson_95" [low, high] of the accuracy, "examples", "confusion"
+    (nested list), and "per_class": class name -> `PER_CLASS`'s keys. Plain Python numbers.
+
+    Raises:
+        ValueError: the matrix isn't [K,K] for K class names.
+    """
+    matrix, k = np.asarray(confusion), len(class_names)
+    if matrix.shape != (k, k):
+        raise ValueError(f"wanted a confusion matrix {(k, k)} for {k} classes, got {matrix.shape}")
+    columns = {name: function(matrix).tolist() for name, function in PER_CLASS.items()}
+    return {
+        "examples": int(matrix.sum()),
+        **{name: function(matrix) for name, function in OVERALL.items()},
+        "wilson_95": list(metrics.wilson_95(matrix)),
+        "per_class": _by_class(columns, class_names),
+        "confusion": matrix.astype(np.int64).tolist(),
+    }
+
+
+def from_predictions(predictions: predictions.Predictions) -> dict[str, Any]:
+    """Every score of the pictures whose label is known.
+
+    Keys: those of `from_confusion` and of the two `..._FROM_PROBABILITIES` tables.
+    """
+    known = predictions.labels >= 0
+    labels, probabilities = predictions.labels[known], predictions.probabilities[known]
+    scores = from_confusion(predictions.confusion(), predictions.class_names)
+    for name, function in OVERALL_FROM_PROBABILITIES.items():
+        scores[name] = function(labels, probabilities)
+    for name, per_class in PER_CLASS_FROM_PROBABILITIES.items():
+        column = per_class(labels, probabilities).tolist()
+        for class_name, value in zip(predictions.class_names, column, strict=True):
+            scores["per_class"][class_name][name] = value
+    return scores
+
+
+def best(epochs: Sequence[Mapping[str, Any]], key: str) -> int | None:
+    """Position of the best record: highest `key`, or lowest where its name ends in "loss".
+
+    The first of equals wins. A record in which `key` is missing, None or not finite can't win;
+    None if no record can.
+    """
+    sign = -1 if key.endswith("loss") else 1
+    found = [(i, e[key]) for i, e in enumerate(epochs) if e.get(key) is not None]
+    ranked = [(sign * value, -i) for i, value in found if math.isfinite(value)]
+    return -max(ranked)[1] if ranked else None
+
+
+def to_json(scores: Mapping[str, Any]) -> str:
+    """JSON text, indented; NaN becomes null, for JSON has no NaN."""
+    return json.dumps(_swap(scores, math.nan, None), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """What `to_json` was given; null becomes NaN again."""
+    return _swap(json.loads(text), None, math.nan)
+
+
+def _by_class(columns: Mapping[str, list], class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    rows = zip(*columns.values(), strict=True)
+    return {
+        name: dict(zip(columns, row, strict=True))
+        for name, row in zip(class_names, rows, strict=True)
+    }
+
+
+def _swap(value: Any, old: Any, new: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _swap(item, old, new) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_swap(item, old, new) for item in value]
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return new if (value is None if old is None else is_nan) else value

@@ -1,0 +1,93 @@
+"""Ports torchvision's weights to Flax and checks them against torchvision.
+
+python -m jaxall.port densenet201 --out densenet201.safetensors --verify
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+from absl import flags
+from rich import table
+
+from jaxall import cli, models, runtime, workdir
+from jaxall.errors import UserError
+from jaxall.reporting import progress
+from jaxall.weights import initial, parity, port, state_dict
+
+_FILE = flags.DEFINE_string("file", "", "a .pth or .safetensors; the official file if empty")
+_OUT = flags.DEFINE_string("out", "", "the file to write; NAME.safetensors if empty")
+_VERIFY = flags.DEFINE_bool("verify", False, "compare every block with torchvision (needs torch)")
+TOLERANCE = 1e-5  # largest difference of any block, as a share of its largest value
+
+
+def verify(
+    spec: models.ModelSpec, file: pathlib.Path, variables: port.Variables
+) -> parity.Agreement:
+    """Runs both networks on two random pictures of the architecture's own size.
+
+    Raises:
+        UserError: torch or torchvision is missing.
+    """
+    size = spec.image_size
+    images = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype(np.float32)
+    return parity.compare(spec, variables, parity.reference(spec, state_dict.read(file)), images)
+
+
+def agreement_table(agreement: parity.Agreement) -> table.Table:
+    """Stages of the network, its worst block, and its logits."""
+    shown = table.Table(title="largest difference / largest value", box=None, title_justify="left")
+    shown.add_column("output")
+    shown.add_column("difference", justify="right")
+    for path, share in agreement.blocks.items():
+        if path.count("/") == 1:
+            shown.add_row(path, f"{share:.1e}")
+    worst, share = agreement.worst
+    shown.add_row(f"worst of {len(agreement.blocks)}: {worst}", f"{share:.1e}")
+    shown.add_row("logits", f"{agreement.logits:.1e}", style="bold")
+    return shown
+
+
+def main(arguments: list[str]) -> int:
+    """The command; returns its exit code."""
+    if len(arguments) != 1:
+        raise UserError(f"port takes one architecture; got {arguments}: {', '.join(models.SPECS)}")
+    spec = models.find(arguments[0])
+    runtime.configure()
+    console = cli.console()
+    with progress.download_bar(console, spec.file) as report:
+        file = (
+            pathlib.Path(_FILE.value)
+            if _FILE.value
+            else initial.fetch(spec, runtime.cache_dir(), report)
+        )
+    variables = port.load(spec, file)
+    out = pathlib.Path(_OUT.value or f"{spec.name}.safetensors")
+    facts = {"source": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    port.save(out, spec, variables, facts)
+    console.print(f"{spec.name}: {file} -> {out}", soft_wrap=True)
+    if not _VERIFY.value:
+        return 0
+    agreement = verify(spec, file, variables)
+    report_file = out.with_suffix(".parity.json")
+    workdir.write_text(
+        report_file,
+        json.dumps(
+            {"model": spec.name, **facts, "logits": agreement.logits, "blocks": agreement.blocks},
+            indent=2,
+        )
+        + "\n",
+    )
+    console.print(agreement_table(agreement))
+    console.print(f"report: {report_file}", soft_wrap=True)
+    if not max(agreement.logits, agreement.worst[1]) <= TOLERANCE:
+        raise UserError(
+            f"{out} disagrees with torchvision: {agreement.worst[0]} by {agreement.worst[1]:.1e}, "
+            f"logits by {agreement.logits:.1e}; at most {TOLERANCE:.0e} is right"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

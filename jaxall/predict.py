@@ -1,0 +1,92 @@
+"""Class probabilities for any pictures.
+
+python -m jaxall.predict runs/a smears/ one.png --out predictions.csv
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from jaxall import cli, runtime, trained, workdir
+from jaxall.data import dataset, pipeline
+from jaxall.errors import UserError
+from jaxall.evaluation.predictions import Predictions
+from jaxall.reporting import progress
+
+_OUT = flags.DEFINE_string("out", "predictions.csv", "the table to write")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step")
+UNREADABLE = 2  # exit code where the table was written but pictures are missing from it
+
+
+def find_pictures(paths: list[str]) -> list[pathlib.Path]:
+    """The files named, and all pictures under the folders named.
+
+    Raises:
+        UserError: a path does not exist, or there is no picture at all.
+    """
+    found: list[pathlib.Path] = []
+    for path in map(pathlib.Path, paths):
+        if not path.exists():
+            raise UserError(f"no file or folder at {path}")
+        found += dataset.find_images(path) if path.is_dir() else [path]
+    if not found:
+        raise UserError(
+            f"no pictures under {', '.join(paths)}: wanted {', '.join(dataset.IMAGE_SUFFIXES)}"
+        )
+    return list(dict.fromkeys(found))
+
+
+def readable(paths: list[pathlib.Path]) -> tuple[list[str], list[str]]:
+    """Paths of the pictures that decode, and lines "path: reason" for those that don't."""
+    good, bad = [], []
+    for path in paths:
+        try:
+            dataset.decode(path.read_bytes())
+            good.append(str(path))
+        except (OSError, dataset.UndecodableError) as error:
+            bad.append(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
+    return good, bad
+
+
+def predict(
+    folder: pathlib.Path, paths: list[str], checkpoint: str
+) -> tuple[Predictions, list[str]]:
+    """Probabilities for the pictures that decode, and a line for each that does not.
+
+    Raises:
+        UserError: no run, no such checkpoint, no pictures, or none that decodes.
+    """
+    console = cli.console()
+    run = workdir.load(folder)
+    good, bad = readable(find_pictures(paths))
+    if not good:
+        raise UserError(f"none of {len(bad)} pictures can be read", bad)
+    model = trained.load(run, checkpoint)
+    source = pipeline.PictureSource(
+        paths=tuple(good), labels=[-1] * len(good), preprocessing=run.preprocessing
+    )
+    with progress.bar(console, "predicting", len(good)) as report:
+        return model.predict(source, tuple(good), report), bad
+
+
+def main(arguments: list[str]) -> int:
+    """The command; returns its exit code."""
+    if len(arguments) < 2:
+        raise UserError(f"predict takes a run's folder and pictures or folders; got {arguments}")
+    out = pathlib.Path(_OUT.value)
+    if not out.parent.is_dir():
+        raise UserError(f"--out: no folder {out.parent}")
+    runtime.configure()
+    predictions, bad = predict(pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value)
+    predictions.save_csv(out)
+    cli.console().print(f"{len(predictions.names)} pictures: {out}", soft_wrap=True)
+    if bad:
+        print(f"error: {len(bad)} pictures can't be read and are not in {out}:", file=sys.stderr)
+        print("\n".join(f"  {line}" for line in bad), file=sys.stderr)
+        return UNREADABLE
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

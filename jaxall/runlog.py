@@ -1,0 +1,104 @@
+"""What a run tells the person at the terminal, and what it writes down for later."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from rich import console as rich_console
+
+from jaxall import assembly
+from jaxall import config as config_lib
+from jaxall.data import splits
+from jaxall.evaluation import scores
+from jaxall.reporting import plots, tables
+from jaxall.training import journal, plan, state
+
+CURVES = "curves.png"
+
+
+class RunLog:
+    """The terminal's lines, the journal and the curves; of several hosts only the first writes.
+
+    Args:
+        folder: of the run.
+        config: its settings.
+        console: the terminal.
+        rate: learning rate as a function of the step.
+        start: step that the run goes on from.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        config: config_lib.Config,
+        console: rich_console.Console,
+        rate: Callable[[int], Any],
+        start: int,
+    ):
+        self._folder, self._config, self._console = folder, config, console
+        self._rate, self._start = rate, start
+        self._journal = journal.Journal(folder, start) if jax.process_index() == 0 else None
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._journal:
+            self._journal.close()
+
+    def header(self, material: assembly.Material, length: plan.Plan) -> None:
+        """What will be done, and the epochs so far of a run that goes on."""
+        config, split = self._config, material.split
+        devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
+        counts = ", ".join(f"{len(split.indices(side))} {side}" for side in splits.SIDES)
+        self._console.print(
+            f"[bold]{config.name}[/]: {config.model.name} from {config.model.init}, "
+            f"{material.preprocessing.image_size} px, {config.model.precision}, "
+            f"{jax.device_count()} x {devices} ({config.train.parallel})\n"
+            f"{material.data_set.name}: {counts} pictures, {config.split.kind} split; "
+            f"{length.steps} steps of {length.batch_size}; folder {self._folder}"
+        )
+        if self._start:
+            self._console.print(f"going on from step {self._start} of {length.steps}")
+        self._console.print(tables.epoch_table(self._epochs()))
+
+    def step(self, number: int, values: dict[str, float]) -> None:
+        """A step's metrics."""
+        if self._journal:
+            self._journal.write("step", number, **values, learning_rate=self._rate_at(number))
+
+    def epoch(self, number: int, record: dict[str, Any]) -> None:
+        """An epoch's scores: a record, a line of the table, and the curves."""
+        if self._journal:
+            self._journal.write("epoch", number, **record, learning_rate=self._rate_at(number))
+            records = self._epochs()
+            best = scores.best(records, f"validation_{self._config.train.best_by}")
+            mark = 0 if best == len(records) - 1 else None
+            self._console.print(tables.epoch_table(records[-1:], mark, show_header=False))
+            plots.learning_curves(records, self._folder / CURVES)
+
+    def footer(self, best: int | None) -> None:
+        """Where everything is."""
+        self._console.print(
+            f"best checkpoint by validation {self._config.train.best_by}: step {best}; "
+            f"curves: {self._folder / CURVES}\n"
+            f"next: python -m jaxall.evaluate {self._folder} --split test"
+        )
+
+    def _epochs(self) -> list[dict[str, Any]]:
+        return journal.read(self._folder, "epoch")
+
+    def _rate_at(self, number: int) -> float:
+        return float(self._rate(number - 1))
+
+
+def of_training(tally: state.Tally, class_names: Sequence[str]) -> dict[str, Any]:
+    """Scores of an epoch's training pictures, as they were met: augmented, dropout on."""
+    found = scores.from_confusion(tally.confusion, class_names)
+    return flat("train", {"loss": float(tally.loss) / found["examples"], **found})
+
+
+def flat(side: str, found: dict[str, Any]) -> dict[str, Any]:
+    """{"accuracy": ...} as {"validation_accuracy": ...}."""
+    return {f"{side}_{name}": value for name, value in found.items()}

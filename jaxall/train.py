@@ -1,0 +1,185 @@
+"""Trains a classifier, or goes on with a run that was cut short.
+
+python -m jaxall.train --config configs/densenet201.py --workdir runs/a --config.train.epochs=10
+"""
+
+import dataclasses
+import functools
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from absl import flags
+from jax.experimental import multihost_utils
+from rich import console as rich_console
+
+from jaxall import assembly, cli, models, runlog, runtime, trained, workdir
+from jaxall import config as config_lib
+from jaxall.data import pipeline
+from jaxall.errors import UserError
+from jaxall.evaluation import scores
+from jaxall.reporting import progress
+from jaxall.training import checkpoints, infer, loop, optim, parallel, plan, state, steps, watch
+from jaxall.weights import initial
+
+_CONFIG = config_lib.define_flag()
+_WORKDIR = flags.DEFINE_string("workdir", "", "the run's folder; runs/NAME of the config if empty")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", "", "host:port of process 0 of a multi-host run, or 'auto' on a TPU pod"
+)
+_PROCESSES = flags.DEFINE_integer("processes", 1, "number of processes of a multi-host run")
+_PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
+TERMINATED = 143  # exit code after SIGTERM and its checkpoint
+
+
+def train(
+    config: config_lib.Config,
+    folder: pathlib.Path,
+    console: rich_console.Console,
+    must_stop: Callable[[int], bool] = lambda step: False,
+) -> None:
+    """The story of a run, from a config to its last checkpoint.
+
+    Args:
+        config: validated.
+        folder: of the run; it goes on where it was cut short.
+        console: where progress is shown.
+        must_stop: asked after every step whether to save and stop.
+
+    Raises:
+        UserError: the settings, the pictures, the weights or the folder are not as they must be,
+            or the loss is no longer finite.
+        loop.Terminated: `must_stop` said so.
+    """
+    # What is learned, and from what.
+    parallel.check_batch_size(config.train.batch_size)
+    material = assembly.open_or_begin(config, folder, console)
+    spec, class_names = models.find(config.model.name), material.data_set.class_names
+    source, validation = material.source("train"), material.source("validation")
+    length = plan.Plan(
+        examples=len(source), batch_size=config.train.batch_size, epochs=config.train.epochs
+    )
+
+    # The network, its optimiser, and the state they start from or had come to.
+    build = functools.partial(models.build, spec, config.model, len(class_names))
+    module = build()
+    optimizer = optim.optimizer(config.optim, length)
+    create = functools.partial(
+        state.create,
+        module,
+        optimizer,
+        image_size=material.preprocessing.image_size,
+        classes=len(class_names),
+        seed=config.seed,
+    )
+    spread = parallel.Spread(config.train.parallel)
+    store = checkpoints.Checkpoints(folder, spread)
+    if store.latest is None:
+        current = spread.start(create, _initial_weights(config, spec, console))
+    else:
+        current = store.restore(jax.eval_shape(create))
+    start = int(current.step)
+
+    # The step, and the same network for validation.
+    synced = build(axis_name=steps.AXIS) if config.train.sync_batch_norm else module
+    normalise = material.preprocessing.normalise
+    step = steps.make_train_step(synced.apply, optimizer, normalise, seed=config.seed)
+    predictor = infer.Predictor(module.apply, normalise)
+
+    # Epochs: train, validate, write down, keep.
+    log = runlog.RunLog(folder, config, console, optim.learning_rate(config.optim, length), start)
+    log.header(material, length)
+    batches = pipeline.train_batches(
+        source,
+        transforms=config.augmentation,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        start_step=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        settings=config.loader,
+    )
+    with batches, log:
+        run = loop.Loop(
+            step=spread.compile(step),
+            spread=spread,
+            batches=batches,
+            store=store,
+            watch=watch.Watch(config.train.log_every, log.step),
+            checkpoint_every=config.train.checkpoint_every,
+            must_stop=must_stop,
+        )
+        for number, end in enumerate(length.epoch_ends(), 1):
+            if end <= start:
+                continue
+            begun, first = time.monotonic(), int(current.step)
+            with progress.bar(console, f"epoch {number}", end - first, "steps") as report:
+                current, waited = run.run(current, end, report)
+            seconds = time.monotonic() - begun
+            tally = jax.device_get(current.tally)
+            empty = spread.place(state.empty_tally(len(class_names)))
+            current = dataclasses.replace(current, tally=empty)
+            judged = trained.predict(
+                predictor,
+                {"params": current.params, "batch_stats": current.batch_stats},
+                validation,
+                names=material.names("validation"),
+                class_names=class_names,
+                settings=config.loader,
+            )
+            record = {
+                "epoch": min(number, config.train.epochs),
+                **runlog.of_training(tally, class_names),
+                **runlog.flat("validation", scores.from_predictions(judged)),
+                "seconds": seconds,
+                "images_per_second": (end - first) * config.train.batch_size / seconds,
+                "waiting_share": waited / seconds,
+            }
+            log.epoch(end, record)
+            score = record[f"validation_{config.train.best_by}"]
+            store.save(current, end, {"score": score, "loss": record["validation_loss"]})
+        store.close()
+        log.footer(store.best)
+
+
+def _initial_weights(
+    config: config_lib.Config, spec: models.ModelSpec, console: rich_console.Console
+) -> Any:
+    with progress.download_bar(console, spec.file) as report:
+        return initial.load(config.model.init, spec, runtime.cache_dir(), report)
+
+
+def _stop_requests() -> Callable[[int], bool]:
+    """Whether SIGTERM has come; the hosts of a pod agree on the step after which they stop."""
+    if jax.process_count() > 1:
+        return multihost_utils.reached_preemption_sync_point
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    return lambda step: asked.is_set()
+
+
+def main(arguments: list[str]) -> int:
+    """The command; returns its exit code."""
+    if arguments:
+        raise UserError(f"train takes flags only; got {' '.join(arguments)}")
+    config = _CONFIG.value
+    config.validate()
+    runtime.configure()
+    runtime.join_hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
+    console = cli.console(is_quiet=jax.process_index() > 0)
+    try:
+        with workdir.locked(folder):
+            train(config, folder, console, _stop_requests())
+    except loop.Terminated:
+        console.print("stopped by SIGTERM; the state is saved, the same command goes on from it")
+        return TERMINATED
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main, config_lib.check_overrides)

@@ -1,0 +1,94 @@
+"""A trained run, ready to be applied to pictures."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxall import models, workdir
+from jaxall.data import pipeline
+from jaxall.evaluation.predictions import Predictions
+from jaxall.training import checkpoints, infer
+
+BATCH_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Weights of one checkpoint and all that they need.
+
+    Attributes:
+        run: the run they come from.
+        step: of the checkpoint.
+        variables: {"params", "batch_stats"}.
+        predictor: the compiled network.
+    """
+
+    run: workdir.Run
+    step: int
+    variables: Any
+    predictor: infer.Predictor
+
+    def predict(
+        self,
+        source: pipeline.Source,
+        names: tuple[str, ...],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Predictions:
+        """Probabilities for every picture of a source, in its order."""
+        return predict(
+            self.predictor,
+            self.variables,
+            source,
+            names=names,
+            class_names=self.run.class_names,
+            settings=self.run.config.loader,
+            progress=progress,
+        )
+
+
+def load(run: workdir.Run, which: str) -> Trained:
+    """Restores the checkpoint "best", "latest" or of a step.
+
+    Raises:
+        UserError: there is no such checkpoint, or it doesn't fit the model.
+    """
+    step = checkpoints.find(run.workdir, which)
+    settings = run.config.model
+    module = models.build(models.find(settings.name), settings, len(run.class_names))
+    size = run.preprocessing.image_size
+    abstract = jax.eval_shape(
+        lambda key, image: module.init(key, image, train=False),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, size, size, 3), np.float32),
+    )
+    return Trained(
+        run=run,
+        step=step,
+        variables=checkpoints.load_variables(run.workdir, step, dict(abstract)),
+        predictor=infer.Predictor(module.apply, run.preprocessing.normalise),
+    )
+
+
+def predict(
+    predictor: infer.Predictor,
+    variables: Any,
+    source: pipeline.Source,
+    *,
+    names: tuple[str, ...],
+    class_names: tuple[str, ...],
+    settings: pipeline.LoaderSettings,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Predictions:
+    """Probabilities for every picture of a source: validation, evaluation and prediction alike."""
+    size = infer.batch_size(min(BATCH_SIZE, len(source)))
+    with pipeline.eval_batches(source, batch_size=size, settings=settings) as batches:
+        inferred = predictor(variables, batches, progress)
+    return Predictions(
+        names=tuple(names[index] for index in inferred.index),
+        labels=inferred.labels,
+        probabilities=inferred.probabilities,
+        class_names=class_names,
+    )

@@ -1,0 +1,1 @@
+"""Reading, fetching, porting and checking torchvision's weights."""

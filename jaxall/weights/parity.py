@@ -1,0 +1,165 @@
+"""How closely a Flax network agrees with torchvision's, block by block.
+
+The only file of the package that imports torch, and only when it is asked to compare.
+"""
+
+import dataclasses
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxall import models
+from jaxall.errors import UserError
+from jaxall.models.densenet import OLD_NAMES
+from jaxall.weights import port
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Largest absolute difference of each block's output, as a share of its largest value.
+
+    Attributes:
+        logits: of the network's output.
+        blocks: path of the module -> share, in the order of the network.
+    """
+
+    logits: float
+    blocks: dict[str, float]
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The block that differs most, and by how much."""
+        return max(self.blocks.items(), key=lambda item: item[1])
+
+
+def relative_difference(value: np.ndarray, reference: np.ndarray) -> float:
+    """Largest difference over the largest reference value; NaN where either is not finite."""
+    if not (np.isfinite(value).all() and np.isfinite(reference).all()):
+        return float("nan")
+    largest = float(np.abs(reference).max())
+    return float(np.abs(value - reference).max()) / largest if largest else float("nan")
+
+
+def torch_modules(spec: models.ModelSpec, keys: dict[str, int]) -> dict[str, str]:
+    """Flax module path -> the torch module whose parameters are exactly its own.
+
+    Args:
+        spec: the architecture.
+        keys: torch key -> rank.
+    """
+    under: dict[str, list[str]] = {}
+    for key, rank in keys.items():
+        modules = port.rename(spec, key, rank).split("/")[1:-1]
+        for depth in range(1, len(modules) + 1):
+            under.setdefault("/".join(modules[:depth]), []).append(key)
+    pairs = {}
+    for path, members in under.items():
+        modules = [key.rpartition(".")[0].replace(".", "/") for key in members]
+        # An inverted residual adds its input outside the sequence that holds its parameters.
+        pairs[path] = posixpath.commonpath(modules).replace("/", ".").removesuffix(".block")
+    return pairs
+
+
+def compare(
+    spec: models.ModelSpec,
+    variables: port.Variables,
+    network: "torch.nn.Module",
+    images: np.ndarray,
+) -> Agreement:
+    """Runs both networks in evaluation mode on normalised `images` [N,H,W,3] float32."""
+    import torch
+
+    keys = {
+        key: value.ndim
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    pairs = torch_modules(spec, keys)
+    outputs: dict[str, np.ndarray] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda _module, _inputs, output, name=name: outputs.update({name: _to_numpy(output)})
+        )
+        for name, module in network.named_modules()
+        if name in set(pairs.values())
+    ]
+    try:
+        with torch.inference_mode():
+            wanted = network.eval()(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    logits, blocks = _intermediates(spec, variables, images)
+    return Agreement(
+        logits=relative_difference(logits, wanted),
+        blocks={
+            path: relative_difference(value, outputs[pairs[path]])
+            for path, value in blocks.items()
+            if pairs.get(path) in outputs and outputs[pairs[path]].shape == value.shape
+        },
+    )
+
+
+def _to_numpy(output: Any) -> np.ndarray:
+    # A copy: the activation that follows works in place.
+    value = output.detach().clone().numpy()
+    return value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
+
+
+def _intermediates(
+    spec: models.ModelSpec, variables: port.Variables, images: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    classes = len(variables["params"]["head"]["dense"]["bias"])
+    module = models.torchvision_classifier(spec, classes)
+
+    @jax.jit
+    def run(variables: port.Variables, images: jax.Array) -> tuple[jax.Array, Any]:
+        return module.apply(
+            variables,
+            images,
+            train=False,
+            capture_intermediates=True,
+            mutable=["intermediates"],
+        )
+
+    logits, state = run(variables, images)
+    blocks = {
+        path.removesuffix("/__call__"): np.asarray(value[0])
+        for path, value in port.flatten(state["intermediates"]).items()
+    }
+    blocks.pop("__call__", None)
+    return np.asarray(logits), blocks
+
+
+def reference(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> "torch.nn.Module":
+    """Torchvision's own network of the same name with the given torch-layout tensors.
+
+    Raises:
+        UserError: torch or torchvision is missing or can't be loaded, or refuses the tensors.
+    """
+    try:
+        import torch
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        raise UserError(
+            "comparing needs torch and torchvision (pip install 'jaxall[torch]'); "
+            f"importing them gave: {error}"
+        ) from error
+    modern = {
+        re.sub(OLD_NAMES, r"\1\2.", key): torch.from_numpy(np.array(value))
+        for key, value in tensors.items()
+    }
+    classes = [len(value) for value in modern.values()][-1]
+    model = torchvision.models.get_model(spec.name, weights=None, num_classes=classes)
+    try:
+        model.load_state_dict(modern)
+    except RuntimeError as error:
+        raise UserError(f"torchvision's {spec.name} refuses the tensors: {error}") from error
+    return model

@@ -1,0 +1,136 @@
+"""A run's folder: what is kept beside the checkpoints, and who may write there.
+
+config.json   the resolved settings        split.csv      side, group and reason of every picture
+run.json      classes, preprocessing, ...  journal.jsonl  what happened, by step
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from jaxall import config as config_lib
+from jaxall import models
+from jaxall.data.preprocessing import Preprocessing
+from jaxall.errors import UserError
+
+CONFIG, FACTS, SPLIT = "config.json", "run.json", "split.csv"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What must be known of a run to use its weights.
+
+    Attributes:
+        workdir: its folder.
+        config: its settings.
+        class_names: in the order of the logits.
+        preprocessing: the one that the weights were trained with.
+        facts: everything else in run.json (baselines, counts, versions).
+    """
+
+    workdir: pathlib.Path
+    config: config_lib.Config
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    facts: dict[str, Any]
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def exists(workdir: pathlib.Path) -> bool:
+    """Whether a run was fully set up there."""
+    return (workdir / FACTS).exists()
+
+
+def save_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
+    """Writes the resolved settings, or checks them against those of the run that is there.
+
+    Raises:
+        UserError: the folder holds a run with other settings, or something that is no run.
+    """
+    path = workdir / CONFIG
+    if path.exists():
+        changed = config_lib.differences(config_lib.Config.from_json(path.read_text()), config)
+        if changed:
+            raise UserError(
+                f"{workdir} holds a run with other settings ({len(changed)} differ, the first: "
+                f"{changed[0]}); choose another --workdir or the same settings",
+                changed,
+            )
+    elif workdir.is_dir() and any(name != ".lock" for name in os.listdir(workdir)):
+        raise UserError(f"{workdir} is not empty and holds no run: choose another --workdir")
+    write_text(path, config.to_json())
+
+
+def save_facts(
+    workdir: pathlib.Path,
+    class_names: tuple[str, ...],
+    preprocessing: Preprocessing,
+    facts: dict[str, Any],
+) -> None:
+    """Writes run.json, last of all: a folder that has it is set up."""
+    values = {
+        "class_names": list(class_names),
+        "preprocessing": preprocessing.to_json(),
+        **facts,
+    }
+    write_text(workdir / FACTS, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def load(workdir: pathlib.Path) -> Run:
+    """Reads a run's folder.
+
+    Raises:
+        UserError: there is no run there, or one of its files is damaged.
+    """
+    missing = [name for name in (CONFIG, FACTS, SPLIT) if not (workdir / name).is_file()]
+    if missing:
+        raise UserError(f"{workdir} is not the folder of a run: {', '.join(missing)} missing")
+    try:
+        facts = json.loads((workdir / FACTS).read_text())
+        class_names = tuple(facts.pop("class_names"))
+        preprocessing = Preprocessing.from_json(facts.pop("preprocessing"))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{workdir / FACTS} is damaged: {error}") from error
+    config = config_lib.Config.from_json((workdir / CONFIG).read_text())
+    models.find(config.model.name)
+    return Run(
+        workdir=workdir,
+        config=config,
+        class_names=class_names,
+        preprocessing=preprocessing,
+        facts=facts,
+    )
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps a second process from training in the same folder; the lock dies with its process.
+
+    Raises:
+        UserError: the folder can't be written, or another process holds it.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"can't write to {workdir}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another process is training in {workdir}") from error
+        yield
