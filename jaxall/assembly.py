@@ -82,7 +82,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     """
     data_set = data_lib.load(config.data)
     if data_set.note:
-        console.print(f"[yellow]note:[/] {data_set.note}")
+        console.print(f"[yellow]note:[/] {data_set.note}", soft_wrap=True)
     with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
         checked = dataset.check(data_set, progress=lambda done, _total: report(done))
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
@@ -92,6 +92,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
         "data": {
             "name": data_set.name,
             "note": data_set.note,
+            "caveat": data_set.caveat,
             "citation": data_set.citation,
             "counts": splits.counts(split, data_set),
             "split": config.split.kind,

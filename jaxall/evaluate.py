@@ -42,6 +42,7 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
         "side": side,
         "split": run.config.split.kind,
         "checkpoint": model.step,
+        "caveat": run.facts["data"]["caveat"],
         "baselines": baselines,
         **found,
     }
@@ -51,8 +52,7 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
     plots.confusion_matrix(found["confusion"], run.class_names, target / "confusion.png", title)
     plots.roc(predictions, target / "roc.png", title)
     console.print(tables.score_table(found, title, baselines))
-    if run.facts["data"]["note"]:
-        console.print(f"[yellow]note:[/] {run.facts['data']['note']}")
+    console.print(f"[yellow]mind:[/] {run.facts['data']['caveat']}", soft_wrap=True)
     for name in ("scores.json", "predictions.csv", "confusion.png", "roc.png"):
         console.print(f"  {target / name}", soft_wrap=True)
 

@@ -20,6 +20,9 @@ CITATION = (
     "https://doi.org/10.34740/KAGGLE/DSV/2175623; "
     "Ghaderzadeh et al., 2022, https://doi.org/10.1002/int.22753"
 )
+CAVEAT = (
+    "the pictures name no patient, so no split of them separates patients: expect less on new ones"
+)
 _HOW_TO_GET_IT = (
     "get it with: kaggle datasets download -d mehradaria/leukemia && unzip leukemia.zip -d FOLDER"
 )
@@ -57,6 +60,7 @@ def load(root: pathlib.Path) -> dataset.DataSet:
         class_names=CLASS_NAMES,
         rows=tuple(sorted(rows, key=lambda row: (row.label, row.number, row.path))),
         citation=CITATION,
+        caveat=CAVEAT,
         note=_note(rows),
     )
     try:

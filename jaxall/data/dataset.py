@@ -60,13 +60,20 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A table of rows; `note` is a line to warn with ("" if there is nothing to warn about)."""
+    """A table of rows.
+
+    Attributes:
+        citation: whom to thank.
+        caveat: a line printed beside every score made from it.
+        note: a line to warn with when it is read, "" if there is nothing to warn about.
+    """
 
     name: str
     root: pathlib.Path
     class_names: tuple[str, ...]
     rows: tuple[Row, ...]
     citation: str = ""
+    caveat: str = ""
     note: str = ""
 
     @functools.cached_property
@@ -123,8 +130,7 @@ def decode(data: bytes) -> np.ndarray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UndecodableError(f"more than {MAX_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
-        kinds = ", ".join(FORMATS)
-        raise UndecodableError(f"wanted {kinds}, got {len(data):,} bytes of none") from error
+        raise UndecodableError(f"{len(data):,} bytes that are no {'/'.join(FORMATS)}") from error
     # Hostile bytes make Pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error
     except Exception as error:
         raise UndecodableError(" ".join(str(error).split()) or type(error).__name__) from error

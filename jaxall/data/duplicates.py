@@ -97,7 +97,7 @@ def _same(pixels: Sequence[str]) -> list[list[int]]:
 
 def _near(thumbnails: np.ndarray, bound: float) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields (position, positions of its near duplicates, their correlations) where any are."""
-    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    flat = thumbnails.reshape(len(thumbnails), dataset.THUMBNAIL_SIZE**2 * 3).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
     # A picture of one colour correlates with nothing.

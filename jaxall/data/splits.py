@@ -1,8 +1,8 @@
 """Train, validation and test: which picture stands on which side, and why.
 
 A picture's copies and a subject's other pictures belong on its own side, or the test measures
-memory. "group" keeps such groups whole, "block" cuts each class by acquisition number as well,
-and "random" deals single pictures, which leaks; it is there to be compared with.
+memory. "group" keeps such groups whole; "block" does too, and cuts each class by acquisition
+number; "random" deals single pictures, which leaks: it is there to be compared with.
 """
 
 import collections
@@ -169,11 +169,12 @@ def load_csv(path: pathlib.Path, data_set: dataset.DataSet) -> Split:
         # Spreadsheets put a byte order mark before what they save.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
+            columns = tuple(reader.fieldnames or ())
             lines = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise errors.UserError(f"can't read the split {path}: {error}") from error
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        got = ",".join(reader.fieldnames or ()) or "nothing"
+    if columns != COLUMNS:
+        got = ",".join(columns) or "nothing"
         raise errors.UserError(f"wanted the columns {','.join(COLUMNS)} in {path}, got {got}")
     problems = _mismatches(lines, data_set)
     if problems:
@@ -283,17 +284,21 @@ def _deal_pictures(
 def _cut_by_number(
     data_set: dataset.DataSet, groups: Sequence[tuple[int, ...]], targets: np.ndarray, seed: int
 ) -> np.ndarray:
-    """A group goes, whole, to the side of its member with the lowest label and number."""
+    """Cuts each class by number; a group stands, whole, where its first member stands."""
     del seed
 
     def place(position: int) -> tuple[int, int, str]:
         row = data_set.rows[position]
         return row.label, row.number, row.path
 
-    sides = _deal_in_order(data_set, sorted(range(len(data_set.rows)), key=place), targets)
+    first = list(range(len(data_set.rows)))
     for group in groups:
-        sides[list(group)] = sides[min(group, key=place)]
-    return sides
+        for position in group:
+            first[position] = min(group, key=place)
+    order = sorted(
+        range(len(first)), key=lambda position: (place(first[position]), place(position))
+    )
+    return _deal_in_order(data_set, order, targets)[first]
 
 
 def _deal_groups(
@@ -343,7 +348,7 @@ def _settle(sizes: np.ndarray, wanted: np.ndarray, dealt: np.ndarray) -> None:
         return ((filled - wanted) ** 2 / wanted + empty * (filled == 0)).sum(axis=-2)
 
     everyone = np.arange(len(sizes))
-    while True:
+    for _ in range(len(SIDES) * len(sizes)):  # rounding mustn't make it go in circles
         filled = np.stack([sizes[dealt == side].sum(axis=0) for side in range(len(SIDES))], axis=1)
         gone = cost(filled - sizes[:, :, None])[everyone, dealt] - cost(filled)[dealt]
         moved = cost(filled + sizes[:, :, None]) - cost(filled) + gone[:, None]

@@ -61,6 +61,7 @@ class Predictions:
         such a path for a formula, so import the column as text if the names aren't your own.
         """
         buffer = io.StringIO(newline="")
+        # Lines end in CR LF: with another end, Python 3.11 leaves a lone CR in a name unquoted.
         writer = csv.writer(buffer)
         writer.writerow(FIXED_COLUMNS + [f"p_{name}" for name in self.class_names])
         word = dict(enumerate(self.class_names)) | {-1: ""}

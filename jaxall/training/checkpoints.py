@@ -34,7 +34,9 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(
                 [
                     policies.LatestN(LATEST),
-                    policies.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),
+                    policies.BestN(
+                        get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False
+                    ),
                 ]
             ),
         )

@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, Any
 
 from jaxall import errors
 
@@ -95,10 +95,10 @@ def _is_allowed(url: str, *, local: bool) -> bool:
     """Whether the address is https, or, if `local`, http on this machine."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host = parts.hostname
+        named = bool(parts.hostname) and parts.port != 0  # ValueError if it is no port at all
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or (local and _is_local(url)))
+    return named and (parts.scheme == "https" or (local and _is_local(url)))
 
 
 def _is_local(url: str) -> bool:
@@ -156,19 +156,41 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, *, local: bool) -> None:
         self.local = local
 
-    def redirect_request(
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        if not _is_allowed(request.full_url, local=self.local):
+            raise urllib.error.URLError(f"refused to go to {request.full_url!r}: not https")
+        return request
+
+    https_request = http_request
+
+    def http_error_302(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],
         code: int,
         msg: str,
         headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        fp.close()  # before urllib reads its body, which may be of any length
-        if not _is_allowed(newurl, local=self.local):
-            raise urllib.error.URLError(f"refused a redirect to {newurl!r}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    ) -> Any:
+        fp.close()  # urllib would read all of it, however long, or leave it open after an error
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _opener(*, local: bool) -> urllib.request.OpenerDirector:
+    """Returns one that knows http and https only, where urllib's usual one reads files too."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler({} if local else None),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(local=local),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 class _Download:
@@ -179,9 +201,7 @@ class _Download:
         self.path = path
         self.part = part
         self.timeout = timeout
-        local = _is_local(url)
-        proxies = urllib.request.ProxyHandler({} if local else None)
-        self.opener = urllib.request.build_opener(proxies, _Redirects(local=local))
+        self.opener = _opener(local=_is_local(url))
 
     def run(self, progress: Progress | None) -> None:
         """Ends with `part` as long as the server said, which proves nothing of its content."""
@@ -247,7 +267,7 @@ class _Download:
         except urllib.error.HTTPError as error:
             error.close()
             raise self.failure(f"the server answered {error.code} {error.reason}") from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # the last: odd redirects
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 reason = f"no answer for {self.timeout:g} s"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxall import errors
-from jaxall.data import dataset, synthetic
+from jaxall.data import dataset, smears, synthetic
 
 
 def _colour_features(images: list[np.ndarray]) -> np.ndarray:
@@ -25,34 +25,34 @@ def _contents(root: pathlib.Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("class_name", synthetic.CLASS_NAMES)
 def test_a_drawing_is_a_pure_function_of_its_arguments(class_name: str):
-    first = synthetic.draw(class_name, 3, 5, size=96, seed=1)
+    first = smears.draw(class_name, 3, 5, size=96, seed=1)
     np.random.default_rng(0).random(7)
     assert first.shape == (96, 96, 3)
     assert first.dtype == np.uint8
-    np.testing.assert_array_equal(first, synthetic.draw(class_name, 3, 5, size=96, seed=1))
+    np.testing.assert_array_equal(first, smears.draw(class_name, 3, 5, size=96, seed=1))
     others = [
-        synthetic.draw(class_name, 4, 5, size=96, seed=1),
-        synthetic.draw(class_name, 3, 6, size=96, seed=1),
-        synthetic.draw(class_name, 3, 5, size=96, seed=2),
+        smears.draw(class_name, 4, 5, size=96, seed=1),
+        smears.draw(class_name, 3, 6, size=96, seed=1),
+        smears.draw(class_name, 3, 5, size=96, seed=2),
     ]
     assert all(np.abs(first.astype(int) - other).mean() > 3 for other in others)
 
 
 @pytest.mark.parametrize("class_name", synthetic.CLASS_NAMES)
 def test_another_size_shows_the_same_scene(class_name: str):
-    large = cv2.resize(synthetic.draw(class_name, 2, 1, size=256), (32, 32), interpolation=3)
-    small = cv2.resize(synthetic.draw(class_name, 2, 1, size=64), (32, 32), interpolation=3)
+    large = cv2.resize(smears.draw(class_name, 2, 1, size=256), (32, 32), interpolation=3)
+    small = cv2.resize(smears.draw(class_name, 2, 1, size=64), (32, 32), interpolation=3)
     assert np.corrcoef(large.ravel(), small.ravel())[0, 1] > 0.98
 
 
 def test_an_unknown_class_is_refused_with_the_classes_there_are():
     with pytest.raises(errors.UserError, match=r"'Late'; there is Benign, Early, Pre, Pro"):
-        synthetic.draw("Late", 1, 1)
+        smears.draw("Late", 1, 1)
 
 
 def test_looks_are_frozen_values():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        synthetic.CLASSES["Pro"].rim = 1.0  # pyright: ignore[reportAttributeAccessIssue] # meant
+        smears.CLASSES["Pro"].rim = 1.0  # pyright: ignore[reportAttributeAccessIssue] # meant
 
 
 def test_nearest_colour_of_another_subject_does_not_tell_the_class():
@@ -60,7 +60,7 @@ def test_nearest_colour_of_another_subject_does_not_tell_the_class():
     labels = np.repeat(np.arange(4), subjects_per_class * pictures)
     subjects = np.repeat(np.arange(1, 1 + 4 * subjects_per_class), pictures)
     images = [
-        synthetic.draw(synthetic.CLASS_NAMES[label], int(subject), 1 + index % pictures, size=64)
+        smears.draw(synthetic.CLASS_NAMES[label], int(subject), 1 + index % pictures, size=64)
         for index, (label, subject) in enumerate(zip(labels, subjects, strict=True))
     ]
     features = _colour_features(images)
@@ -73,7 +73,7 @@ def test_nearest_colour_of_another_subject_does_not_tell_the_class():
 def test_the_classes_differ_little_in_colour_where_the_slide_is_the_same():
     means = np.array(
         [
-            [synthetic.draw(name, subject, 1, size=48).mean() for subject in range(40)]
+            [smears.draw(name, subject, 1, size=48).mean() for subject in range(40)]
             for name in synthetic.CLASS_NAMES
         ]
     )
@@ -88,11 +88,11 @@ def test_what_is_written_is_read_back_whole(tmp_path: pathlib.Path):
     assert data_set.name == "drawn_smears"
     assert data_set.class_names == ("Benign", "Early", "Pre", "Pro")
     assert data_set.class_counts == dict.fromkeys(data_set.class_names, 6)
-    assert "drawings" in data_set.note
+    assert "drawings" in data_set.caveat
     row = next(row for row in data_set.rows if row.subject == "S05" and row.number == 2)
     assert row.path == "Early/Drawn-Early-S05-002.png"
     image = dataset.decode(data_set.absolute(row).read_bytes())
-    np.testing.assert_array_equal(image, synthetic.draw("Early", 5, 2, size=32))
+    np.testing.assert_array_equal(image, smears.draw("Early", 5, 2, size=32))
     assert [path.name for path in root.parent.iterdir()] == ["drawn"]
 
 
@@ -140,14 +140,14 @@ def test_loading_draws_where_there_is_nothing_yet(
 def test_an_interrupted_drawing_leaves_nothing(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
-    whole = synthetic.draw
+    whole = smears.draw
 
     def stop_at_pro(class_name: str, *arguments: int, **settings: int) -> np.ndarray:
         if class_name == "Pro":
             raise KeyboardInterrupt
         return whole(class_name, *arguments, **settings)
 
-    monkeypatch.setattr(synthetic, "draw", stop_at_pro)
+    monkeypatch.setattr(smears, "draw", stop_at_pro)
     with pytest.raises(KeyboardInterrupt):
         synthetic.write(tmp_path / "drawn", subjects_per_class=1, pictures_per_subject=1, size=16)
     assert list(tmp_path.iterdir()) == []
