@@ -7,7 +7,7 @@ import pathlib
 
 from absl import flags
 
-from jaxall import assembly, cli, runtime, trained, workdir
+from jaxall import assembly, cli, files, runtime, trained, workdir
 from jaxall.data import splits
 from jaxall.errors import UserError
 from jaxall.evaluation import scores
@@ -46,7 +46,7 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
         "baselines": baselines,
         **found,
     }
-    workdir.write_text(target / "scores.json", scores.to_json(record) + "\n")
+    files.write(target / "scores.json", scores.to_json(record) + "\n")
     predictions.save_csv(target / "predictions.csv")
     title = f"{run.config.name}, {side} side ({run.config.split.kind} split), step {model.step}"
     plots.confusion_matrix(found["confusion"], run.class_names, target / "confusion.png", title)

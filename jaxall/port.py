@@ -11,7 +11,7 @@ import numpy as np
 from absl import flags
 from rich import table
 
-from jaxall import cli, models, runtime, workdir
+from jaxall import cli, files, models, runtime
 from jaxall.errors import UserError
 from jaxall.reporting import progress
 from jaxall.weights import initial, parity, port, state_dict
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
         return 0
     agreement = verify(spec, file, variables)
     report_file = out.with_suffix(".parity.json")
-    workdir.write_text(
+    files.write(
         report_file,
         json.dumps(
             {"model": spec.name, **facts, "logits": agreement.logits, "blocks": agreement.blocks},

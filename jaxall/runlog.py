@@ -73,10 +73,11 @@ class RunLog:
         if self._journal:
             self._journal.write("epoch", number, **record, learning_rate=self._rate_at(number))
             records = self._epochs()
-            best = scores.best(records, f"validation_{self._config.train.best_by}")
+            key = f"validation_{self._config.train.best_by}"
+            best = scores.best(records, key)
             mark = 0 if best == len(records) - 1 else None
             self._console.print(tables.epoch_table(records[-1:], mark, show_header=False))
-            plots.learning_curves(records, self._folder / CURVES)
+            plots.learning_curves(records, self._folder / CURVES, best_by=key)
 
     def footer(self, best: int | None) -> None:
         """Where everything is."""

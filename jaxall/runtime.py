@@ -29,11 +29,16 @@ def xla_flags(present: str, version: str) -> str:
 
 
 def cache_dir() -> pathlib.Path:
-    """Where downloads and compiled programs are kept: $JAXALL_CACHE, else the user's cache."""
-    if "JAXALL_CACHE" in os.environ:
-        return pathlib.Path(os.environ["JAXALL_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "jaxall"
+    """Where downloads and compiled programs are kept.
+
+    `$JAXALL_CACHE`, or jaxall's folder in `$XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if chosen := os.environ.get("JAXALL_CACHE"):
+        return pathlib.Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # the XDG specification has relative paths ignored
+    parent = pathlib.Path(base) if os.path.isabs(base) else pathlib.Path.home() / ".cache"
+    return parent / "jaxall"
 
 
 def configure() -> None:

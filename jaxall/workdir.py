@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxall import config as config_lib
-from jaxall import models
+from jaxall import files, models
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 
@@ -40,16 +40,6 @@ class Run:
     facts: dict[str, Any]
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def exists(workdir: pathlib.Path) -> bool:
     """Whether a run was fully set up there."""
     return (workdir / FACTS).exists()
@@ -72,7 +62,7 @@ def save_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
             )
     elif workdir.is_dir() and any(name != ".lock" for name in os.listdir(workdir)):
         raise UserError(f"{workdir} is not empty and holds no run: choose another --workdir")
-    write_text(path, config.to_json())
+    files.write(path, config.to_json())
 
 
 def save_facts(
@@ -87,7 +77,7 @@ def save_facts(
         "preprocessing": preprocessing.to_json(),
         **facts,
     }
-    write_text(workdir / FACTS, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    files.write(workdir / FACTS, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def load(workdir: pathlib.Path) -> Run:

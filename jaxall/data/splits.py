@@ -10,13 +10,13 @@ import csv
 import dataclasses
 import difflib
 import hashlib
-import os
+import io
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from jaxall import errors
+from jaxall import errors, files
 from jaxall.data import dataset
 from jaxall.data import duplicates as duplicates_lib
 
@@ -146,16 +146,14 @@ def summary(split: Split) -> str:
 
 def save_csv(split: Split, data_set: dataset.DataSet, path: pathlib.Path) -> None:
     """Writes a line per row, all or nothing, for people and for `load_csv`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        fates = zip(split.groups, split.reasons, split.sides, strict=True)
-        for row, fate in zip(data_set.rows, fates, strict=True):
-            name = data_set.class_names[row.label]
-            writer.writerow((row.path, name, row.label, row.subject, *fate))
-    os.replace(part, path)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    fates = zip(split.groups, split.reasons, split.sides, strict=True)
+    for row, fate in zip(data_set.rows, fates, strict=True):
+        name = data_set.class_names[row.label]
+        writer.writerow((row.path, name, row.label, row.subject, *fate))
+    files.write(path, buffer.getvalue())
 
 
 def load_csv(path: pathlib.Path, data_set: dataset.DataSet) -> Split:

@@ -4,12 +4,10 @@ import csv
 import dataclasses
 import io
 import os
-import pathlib
-import uuid
 
 import numpy as np
 
-from jaxall import errors
+from jaxall import errors, files
 from jaxall.evaluation import metrics
 
 SUM_TOLERANCE = 1e-4  # float32 softmax over a thousand classes stays well within
@@ -69,7 +67,7 @@ class Predictions:
         for name, label, predicted, row in zip(*columns, strict=True):
             writer.writerow([name, word[label], word[predicted], *map(repr, row.tolist())])
         # surrogateescape: Python's own spelling of file names that aren't UTF-8.
-        _replace(pathlib.Path(path), buffer.getvalue().encode("utf-8", "surrogateescape"))
+        files.write(path, buffer.getvalue())
 
 
 def load_csv(path: str | os.PathLike[str]) -> Predictions:
@@ -152,13 +150,3 @@ def _problems(
             f"first {names[first]}: {probabilities[first].tolist()}"
         )
     return problems
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,9 +7,7 @@ told apart by colour-blind readers; curves differ in dash as well.
 import io
 import math
 import os
-import pathlib
 import textwrap
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy.typing as npt
 from matplotlib import axes, figure, layout_engine, lines, ticker
 from matplotlib.backends import backend_agg
 
+from jaxall import files
 from jaxall.evaluation import metrics, predictions, scores
 from jaxall.reporting import tables
 
@@ -286,12 +285,6 @@ def _figure(width: float, height: float, arrange: bool = True) -> figure.Figure:
 
 def _save(drawing: figure.Figure, path: str | os.PathLike[str]) -> None:
     """Write the file whole or not at all, without date or program in it."""
-    path, buffer = pathlib.Path(path), io.BytesIO()
+    buffer = io.BytesIO()
     drawing.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write(path, buffer.getvalue())

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorboardX
 
+from jaxall import files
+
 FILE = "journal.jsonl"
 
 
@@ -21,9 +23,7 @@ class Journal:
     def __init__(self, workdir: pathlib.Path, step: int):
         self._path = workdir / FILE
         kept = [record for record in read(workdir) if record["step"] <= step]
-        partial = self._path.with_suffix(".part")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        partial.replace(self._path)
+        files.write(self._path, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = self._path.open("a")
         self._events = tensorboardX.SummaryWriter(
             str(workdir / "tensorboard"), purge_step=step + 1, write_to_disk=True

@@ -36,16 +36,6 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Progress = Callable[[int, int | None], None]
 
 
-def default_cache_dir() -> pathlib.Path:
-    """Returns `$JAXALL_CACHE`, or jaxall's folder in `$XDG_CACHE_HOME` or `~/.cache`."""
-    if chosen := os.environ.get("JAXALL_CACHE"):
-        return pathlib.Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # the XDG specification has relative paths ignored
-    parent = pathlib.Path(base) if os.path.isabs(base) else pathlib.Path.home() / ".cache"
-    return parent / "jaxall"
-
-
 def fetch(
     url: str,
     sha256_prefix: str,

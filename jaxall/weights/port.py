@@ -15,7 +15,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxall import __version__, models
+from jaxall import __version__, files, models
 from jaxall.errors import UserError
 from jaxall.weights import state_dict
 
@@ -120,10 +120,7 @@ def save(
     tensors = {name: np.asarray(value) for name, value in flatten(variables).items()}
     metadata = {"format": "jaxall", "model": spec.name, "version": __version__}
     metadata["facts"] = json.dumps(dict(facts), sort_keys=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    safetensors.numpy.save_file(tensors, partial, metadata)
-    partial.replace(path)
+    files.write(path, safetensors.numpy.save(tensors, metadata))
 
 
 def load(spec: models.ModelSpec, path: pathlib.Path) -> Variables:

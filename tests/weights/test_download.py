@@ -314,14 +314,3 @@ def test_two_who_want_the_same_file_do_not_spoil_it(server, tmp_path, monkeypatc
 def test_a_cache_that_cannot_be_written_is_one_line(server, tmp_path):
     (tmp_path / "weights").write_text("a file where the folder should be")
     assert str(tmp_path / "weights") in failure(server, tmp_path)
-
-
-def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXALL_CACHE", str(tmp_path / "a"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert download.default_cache_dir() == tmp_path / "a"
-    monkeypatch.delenv("JAXALL_CACHE")
-    assert download.default_cache_dir() == tmp_path / "b" / "jaxall"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert download.default_cache_dir() == tmp_path / ".cache" / "jaxall"

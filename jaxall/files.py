@@ -1,0 +1,24 @@
+"""Files that are written whole or not at all."""
+
+import os
+import pathlib
+import uuid
+
+
+def write(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Replaces a file in one step, so that a crash leaves the old one or the new; text is UTF-8.
+
+    Missing folders are made.
+    """
+    path = pathlib.Path(path)
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

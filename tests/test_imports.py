@@ -1,0 +1,197 @@
+"""Who may import whom: reads every import under jaxall/ and compares it with the table here.
+
+A library names what it may use of ours and of others; commands stand above all and never import
+one another; the modules between may use the libraries and those of their own kind that are listed.
+"""
+
+import ast
+import dataclasses
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "jaxall"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LINES = 250
+# Files longer than that, and why they are one subject.
+LONG = {
+    "data/dataset.py": "the table, the decoder that every picture goes through, and the check",
+    "data/pipeline.py": "the two pipelines and the source that both read",
+    "data/smears.py": "one drawing, from the slide down to a cell's outline",
+    "data/splits.py": "three kinds of split and the file that they are kept in",
+    "models/efficientnet.py": "the blocks of a family of eight and their renames",
+    "reporting/plots.py": "one function a plot, with the style that they share",
+    "weights/download.py": "one download, with all that a network can do wrong",
+    "weights/pickles.py": "one reader of an untrusted format, refusals included",
+    "weights/state_dict.py": "three file formats of one thing",
+}
+NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
+
+COMMANDS = ("train", "evaluate", "predict", "port")
+LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
+LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
+SETTINGS = ("models", "data", "training")
+
+# part of the package -> (what it may import of ours besides itself and LEAVES, what of others)
+TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "ops": ((), ("jax",)),
+    "models": (("ops",), ("jax", "flax", "numpy")),
+    "weights": (("models",), ("jax", "flax", "numpy", "safetensors")),
+    "data": ((), ("numpy", "grain", "PIL", "cv2", "tensorflow_datasets")),
+    "training": ((), ("jax", "flax", "optax", "orbax", "numpy", "tensorboardX")),
+    "evaluation": ((), ("numpy", "sklearn", "scipy")),
+    "reporting": (("evaluation",), ("numpy", "matplotlib", "rich")),
+    "errors": ((), ()),
+    "files": ((), ()),
+    "__init__": ((), ()),
+    "config": (SETTINGS, ("absl", "ml_collections")),
+    "config_flag": (("config",), ("absl", "ml_collections")),
+    "cli": ((), ("absl", "rich")),
+    "runtime": ((), ("jax", "jaxlib")),
+    "workdir": (("config", "models", "data"), ()),
+    "assembly": (
+        ("config", "workdir", "models", "data", "evaluation", "reporting"),
+        ("jax", "numpy", "rich"),
+    ),
+    "trained": (
+        ("workdir", "models", "data", "evaluation", "training"),
+        ("jax", "numpy"),
+    ),
+    "runlog": (
+        ("assembly", "config", "data", "evaluation", "reporting", "training"),
+        ("jax", "rich"),
+    ),
+}
+BETWEEN = tuple(part for part in TABLE if part not in (*LIBRARIES, *LEAVES, "__init__"))
+TABLE |= dict.fromkeys(COMMANDS, ((*LIBRARIES, *BETWEEN), ("absl", "jax", "numpy", "rich")))
+# Narrower than their library's row.
+FILES_OF_THEIR_OWN = {
+    "weights/state_dict.py": ((), ("numpy", "safetensors")),
+    "weights/pickles.py": ((), ("numpy",)),
+    "weights/download.py": ((), ()),
+}
+# file -> modules that its functions, but not the file itself, may import
+LATE = {"weights/parity.py": ("torch", "torchvision")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """One imported name; `is_late` if only a function's call, or a type checker, executes it."""
+
+    line: int
+    name: str
+    is_late: bool
+
+
+def imports(source: str) -> Iterator[Import]:
+    """Every import of a source text, relative ones as they stand, `from a import b` as "a.b"."""
+
+    def visit(node: ast.AST, is_late: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(node.lineno, alias.name, is_late)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                module = "." * node.level + (node.module or "")
+                yield Import(node.lineno, f"{module}.{alias.name}", is_late)
+        if isinstance(node, ast.If):
+            is_late = is_late or "TYPE_CHECKING" in ast.unparse(node.test)
+        is_late = is_late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, is_late)
+
+    yield from visit(ast.parse(source), False)
+
+
+def part_of(file: str) -> str:
+    """ "data/ball.py" -> "data"; "train.py" -> "train"."""
+    return file.partition("/")[0].removesuffix(".py")
+
+
+def violations(file: str, source: str) -> list[str]:
+    """Lines "file:line: what is wrong" of one file's text; `file` is relative to the package."""
+    part = part_of(file)
+    if part not in TABLE:
+        return [f"{file}: {part!r} is not in the table of who may import whom"]
+    ours, others = FILES_OF_THEIR_OWN.get(file, TABLE[part])
+    problems = []
+    for found in imports(source):
+        root, _, rest = found.name.partition(".")
+        foreign = others + (LATE.get(file, ()) if found.is_late else ())
+        if found.name.startswith("."):
+            problem = "relative"
+        elif found.name.endswith(".*"):
+            problem = "a star"
+        elif root == "jaxall":
+            below = rest.partition(".")[0]
+            problem = None if below in (part, *ours, *LEAVES) else f"{part} may not use {below}"
+        elif root in sys.stdlib_module_names or root in foreign:
+            problem = None
+        else:
+            problem = f"{part} may not use {root}"
+        if problem:
+            problems.append(f"{file}:{found.line}: import of {found.name}: {problem}")
+    return problems
+
+
+def names(paths: list[pathlib.Path]) -> list[str]:
+    return [path.relative_to(PACKAGE).as_posix() for path in paths]
+
+
+@pytest.mark.parametrize("file", names(FILES))
+def test_a_file_imports_only_what_the_table_allows(file):
+    assert violations(file, (PACKAGE / file).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "reason"),
+    [
+        ("data/ball.py", "import numpy\nimport jax.numpy", "ball.py:2: .*data may not use jax"),
+        ("data/ball.py", "from flax import linen", "data may not use flax"),
+        ("data/ball.py", "def f():\n    import jax", "data may not use jax"),
+        ("training/loop.py", "from jaxall.models import head", "training may not use models"),
+        ("training/loop.py", "from jaxall import data", "training may not use data"),
+        ("evaluation/scores.py", "import matplotlib", "evaluation may not use matplotlib"),
+        ("evaluation/scores.py", "from jaxall import reporting", "may not use reporting"),
+        ("models/head.py", "from jaxall.config import Config", "models may not use config"),
+        ("weights/port.py", "def f():\n    import torch", "weights may not use torch"),
+        ("weights/parity.py", "import torch", "weights may not use torch"),
+        ("weights/state_dict.py", "import jax", "weights may not use jax"),
+        ("weights/state_dict.py", "from jaxall import models", "weights may not use models"),
+        ("train.py", "from jaxall import evaluate", "train may not use evaluate"),
+        ("predict.py", "import jaxall.train", "predict may not use train"),
+        ("workdir.py", "from jaxall import port", "workdir may not use port"),
+        ("errors.py", "from jaxall import cli", "errors may not use cli"),
+        ("ops/depthwise.py", "from jaxall.errors import *", "a star"),
+        ("ops/depthwise.py", "from . import x", "relative"),
+        ("extras.py", "", "not in the table"),
+    ],
+)
+def test_the_checker_sees_what_is_forbidden(file, source, reason):
+    problems = violations(file, source)
+    assert len(problems) == 1
+    assert re.search(reason, problems[0])
+
+
+def test_the_checker_lets_through_what_is_allowed():
+    late = "def f():\n    import torch\nif TYPE_CHECKING:\n    import torch"
+    assert violations("weights/parity.py", late) == []
+    assert violations("train.py", "import os\nfrom jaxall import models, cli, errors") == []
+    assert violations("weights/state_dict.py", "from jaxall.weights import pickles") == []
+
+
+def test_every_file_is_there_to_be_checked():
+    assert {part_of(file) for file in names(FILES)} >= {*LIBRARIES, *COMMANDS, *BETWEEN}
+
+
+def test_no_file_is_named_for_nothing_in_particular():
+    assert [file for file in names(FILES) if pathlib.Path(file).stem in NO_NAMES] == []
+
+
+def test_long_files_are_known_and_have_a_reason():
+    long = {file for file in names(FILES) if len((PACKAGE / file).read_text().splitlines()) > LINES}
+    assert long <= LONG.keys(), "longer than a screen of context: split it, or give the reason"
+    assert all(LONG.values())
