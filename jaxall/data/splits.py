@@ -9,7 +9,6 @@ import collections
 import csv
 import dataclasses
 import difflib
-import hashlib
 import io
 import pathlib
 from collections.abc import Sequence
@@ -17,11 +16,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxall import errors, files
-from jaxall.data import dataset
+from jaxall.data import dataset, dealing
 from jaxall.data import duplicates as duplicates_lib
 
-SIDES = ("train", "validation", "test")
-KINDS = ("group", "block", "random")
+SIDES = dealing.SIDES
+DEALERS = {
+    "group": dealing.deal_groups,
+    "block": dealing.cut_by_number,
+    "random": dealing.deal_pictures,
+}
 COLUMNS = ("path", "class", "label", "subject", "group", "reason", "side")
 
 
@@ -50,11 +53,11 @@ class SplitSettings:
 
     def validate(self) -> None:
         """Raises UserError if the settings can't be obeyed."""
-        if self.kind not in KINDS:
-            nearest = difflib.get_close_matches(self.kind, KINDS, n=1)
+        if self.kind not in DEALERS:
+            nearest = difflib.get_close_matches(self.kind, DEALERS, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise errors.UserError(
-                f"no split is of kind {self.kind!r}, there are {', '.join(KINDS)}{hint}"
+                f"no split is of kind {self.kind!r}, there are {', '.join(DEALERS)}{hint}"
             )
         if not (min(self.fractions) > 0 and abs(sum(self.fractions) - 1) < 1e-6):
             got = ", ".join(f"{side} {x:g}" for side, x in zip(SIDES, self.fractions, strict=True))
@@ -102,8 +105,8 @@ def make(
         )
     dataset.require_every_class(data_set)
     groups = _groups(data_set, duplicates)
-    deal = {"group": _deal_groups, "block": _cut_by_number, "random": _deal_pictures}
-    sides = deal[settings.kind](data_set, groups, _targets(data_set, settings), settings.seed)
+    targets = dealing.targets_of(data_set, settings.fractions)
+    sides = DEALERS[settings.kind](data_set, groups, targets, settings.seed)
     names = [""] * len(data_set.rows)
     for group in groups:
         for position in group:
@@ -237,124 +240,6 @@ def _reasons(data_set: dataset.DataSet, duplicates: duplicates_lib.Duplicates) -
         reason or (f"subject {row.subject}" if row.subject and shared[row.subject] > 1 else "")
         for row, reason in zip(data_set.rows, duplicates.reasons, strict=True)
     )
-
-
-def _targets(data_set: dataset.DataSet, settings: SplitSettings) -> np.ndarray:
-    """Pictures wanted of each class on each side, int [K,3], by largest remainder."""
-    sizes = np.array(list(data_set.class_counts.values()))
-    exact = sizes[:, None] * np.array(settings.fractions)
-    targets = np.floor(exact + 1e-9).astype(np.int64)
-    for size, wanted, row in zip(sizes, exact, targets, strict=True):
-        order = np.argsort(np.round(row - wanted, 9), kind="stable")
-        row[order[: size - row.sum()]] += 1
-        # Rounding mustn't empty a side while another has pictures to spare.
-        while row.min() == 0 and row.max() > 1:
-            row[row.argmax()] -= 1
-            row[row.argmin()] += 1
-    return targets
-
-
-def _shuffled(keys: Sequence[str], seed: int) -> list[int]:
-    """An order that depends on the keys and the seed alone, not on the keys' own order."""
-    digests = [hashlib.sha256(f"{seed}/{key}".encode()).digest() for key in keys]
-    return sorted(range(len(keys)), key=digests.__getitem__)
-
-
-def _deal_in_order(
-    data_set: dataset.DataSet, order: Sequence[int], targets: np.ndarray
-) -> np.ndarray:
-    """Gives each class's first pictures to train, the next to validation, the last to test."""
-    sides = np.empty(len(data_set.rows), np.int64)
-    for label, wanted in enumerate(targets):
-        own = [position for position in order if data_set.rows[position].label == label]
-        sides[own] = np.repeat(np.arange(len(SIDES)), wanted)
-    return sides
-
-
-def _deal_pictures(
-    data_set: dataset.DataSet, groups: Sequence[tuple[int, ...]], targets: np.ndarray, seed: int
-) -> np.ndarray:
-    del groups
-    order = _shuffled([row.path for row in data_set.rows], seed)
-    return _deal_in_order(data_set, order, targets)
-
-
-def _cut_by_number(
-    data_set: dataset.DataSet, groups: Sequence[tuple[int, ...]], targets: np.ndarray, seed: int
-) -> np.ndarray:
-    """Cuts each class by number; a group stands, whole, where its first member stands."""
-    del seed
-
-    def place(position: int) -> tuple[int, int, str]:
-        row = data_set.rows[position]
-        return row.label, row.number, row.path
-
-    first = list(range(len(data_set.rows)))
-    for group in groups:
-        for position in group:
-            first[position] = min(group, key=place)
-    order = sorted(
-        range(len(first)), key=lambda position: (place(first[position]), place(position))
-    )
-    return _deal_in_order(data_set, order, targets)[first]
-
-
-def _deal_groups(
-    data_set: dataset.DataSet, groups: Sequence[tuple[int, ...]], targets: np.ndarray, seed: int
-) -> np.ndarray:
-    """Deals groups and single pictures, shuffled, each to the side that is filled least.
-
-    So a side gets its share of the groups too. It ends with groups moved about for as long as
-    one move brings the counts nearer to the targets.
-    """
-    grouped = {position for group in groups for position in group}
-    units = [*groups, *((i,) for i in range(len(data_set.rows)) if i not in grouped)]
-    keys = [min(data_set.rows[position].path for position in unit) for unit in units]
-    units = [units[index] for index in _shuffled(keys, seed)]
-    sizes = np.zeros((len(units), len(targets)), np.int64)
-    for unit, size in zip(units, sizes, strict=True):
-        np.add.at(size, data_set.labels[list(unit)], 1)
-
-    wanted = np.maximum(targets, 1e-3)
-    filled = np.zeros_like(targets)
-    dealt = np.empty(len(units), np.int64)
-    for index, size in enumerate(sizes):
-        dealt[index] = (size[:, None] * filled / wanted).sum(axis=0).argmin()
-        filled[:, dealt[index]] += size
-    _settle(sizes, wanted, dealt)
-
-    sides = np.empty(len(data_set.rows), np.int64)
-    for unit, side in zip(units, dealt, strict=True):
-        sides[list(unit)] = side
-    return sides
-
-
-def _settle(sizes: np.ndarray, wanted: np.ndarray, dealt: np.ndarray) -> None:
-    """Makes the best single move, again and again, while it helps; changes `dealt` [G].
-
-    What is best is told by Pearson's chi-square of the counts against the targets, but a side
-    that has nothing of a class comes before all else.
-
-    Args:
-        sizes: pictures of each group by class, [G,K].
-        wanted: targets, [K,3].
-        dealt: the side of each group.
-    """
-    empty = float(sizes.sum()) ** 2  # costs more than any distance from the targets
-
-    def cost(filled: np.ndarray) -> np.ndarray:
-        return ((filled - wanted) ** 2 / wanted + empty * (filled == 0)).sum(axis=-2)
-
-    everyone = np.arange(len(sizes))
-    for _ in range(len(SIDES) * len(sizes)):  # rounding mustn't make it go in circles
-        filled = np.stack([sizes[dealt == side].sum(axis=0) for side in range(len(SIDES))], axis=1)
-        gone = cost(filled - sizes[:, :, None])[everyone, dealt] - cost(filled)[dealt]
-        moved = cost(filled + sizes[:, :, None]) - cost(filled) + gone[:, None]
-        moved[everyone, dealt] = 0.0
-        best = np.unravel_index(moved.argmin(), moved.shape)
-        if moved[best] > -1e-6:
-            return
-        dealt[best[0]] = best[1]
 
 
 def _require_every_side(split: Split, data_set: dataset.DataSet) -> None:
