@@ -83,16 +83,26 @@ def from_predictions(predictions: predictions.Predictions) -> dict[str, Any]:
     return scores
 
 
-def best(epochs: Sequence[Mapping[str, Any]], key: str) -> int | None:
+def best(
+    epochs: Sequence[Mapping[str, Any]], key: str, loss: str = "validation_loss"
+) -> int | None:
     """Position of the best record: highest `key`, or lowest where its name ends in "loss".
 
-    The first of equals wins. A record in which `key` is missing, None or not finite can't win;
-    None if no record can.
+    Of equals the one with the lower `loss` wins, then the later: the rule by which a run keeps its
+    best checkpoint. A record in which `key` is missing, None or not finite can't win; None if no
+    record can.
     """
     sign = -1 if key.endswith("loss") else 1
-    found = [(i, e[key]) for i, e in enumerate(epochs) if e.get(key) is not None]
-    ranked = [(sign * value, -i) for i, value in found if math.isfinite(value)]
-    return -max(ranked)[1] if ranked else None
+    ranked = [
+        (sign * epoch[key], -epoch[loss] if _is_finite(epoch.get(loss)) else -math.inf, i)
+        for i, epoch in enumerate(epochs)
+        if _is_finite(epoch.get(key))
+    ]
+    return max(ranked)[2] if ranked else None
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def to_json(scores: Mapping[str, Any]) -> str:

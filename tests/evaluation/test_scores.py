@@ -84,7 +84,7 @@ def test_a_matrix_for_other_classes_is_refused():
         scores.from_confusion(np.eye(2), CLASSES)
 
 
-def test_the_best_epoch_is_the_first_of_the_highest_or_of_the_lowest_loss():
+def test_the_best_epoch_has_the_highest_score_then_the_lowest_loss_then_the_last_word():
     epochs = [
         {"f1": 0.5, "loss": 0.9},
         {"f1": math.nan, "loss": math.nan},
@@ -93,7 +93,11 @@ def test_the_best_epoch_is_the_first_of_the_highest_or_of_the_lowest_loss():
         {"f1": None},
         {"f1": math.inf, "loss": -math.inf},
     ]
-    assert scores.best(epochs, "f1") == 2
-    assert scores.best(epochs, "loss") == 2
+    assert scores.best(epochs, "f1", "loss") == 3
+    assert scores.best(epochs, "loss") == 3
+    epochs[2]["loss"] = 0.2
+    assert scores.best(epochs, "f1", "loss") == 2
+    epochs[2]["loss"] = math.nan
+    assert scores.best(epochs, "f1", "loss") == 3
     assert scores.best(epochs, "kappa") is None
     assert scores.best([], "f1") is None
