@@ -28,16 +28,21 @@ def run(
     """
     logging.set_verbosity(logging.ERROR)
     app.run(
-        lambda argv: sys.exit(_guarded(main, argv[1:])),
+        lambda argv: sys.exit(guarded(main, argv[1:])),
         flags_parser=lambda argv: _parse(argv, check),
     )
 
 
-def _guarded(main: Callable[[list[str]], int], arguments: list[str]) -> int:
+def guarded(main: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """The exit code of `main`, a UserError or OSError of it printed in one line."""
     try:
         return main(arguments)
     except UserError as error:
         _fail(error)
+        return BAD_INPUT
+    except OSError as error:  # a full disk, a folder that can't be written, a file that is one
+        place = f": {error.filename}" if error.filename else ""
+        _fail(UserError(f"{error.strerror or error}{place}"))
         return BAD_INPUT
     except KeyboardInterrupt:
         print("stopped by the keyboard", file=sys.stderr)
@@ -58,8 +63,6 @@ def _parse(argv: Sequence[str], check: Callable[[Sequence[str]], None]) -> list[
         return flags.FLAGS(list(argv))
     except UserError as error:
         _fail(error)
-    except OSError as error:
-        _fail(UserError(f"can't read the config file: {str(error).splitlines()[0]}"))
     except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
         _fail(UserError(str(error) or type(error).__name__))
     sys.exit(BAD_INPUT)

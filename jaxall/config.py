@@ -5,16 +5,12 @@ as JSON in a run's folder; only that JSON is read back, never a config file.
 """
 
 import dataclasses
-import difflib
 import json
+import math
 import re
-import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
-
-from absl import flags
-from ml_collections import config_flags
 
 from jaxall import models
 from jaxall.data import DATA_SETS, transforms
@@ -30,11 +26,15 @@ from jaxall.data.transforms import (
     Rotate,
 )
 from jaxall.errors import UserError
+from jaxall.evaluation import scores
 from jaxall.models.head import ModelSettings
 from jaxall.training.optim import OptimSettings
 from jaxall.training.plan import TrainSettings
 
 _KIND = "transform"  # key that names a transform's class in JSON
+WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
+# What the best checkpoint can be chosen by: higher is better.
+_SCORES = (*scores.OVERALL, "auroc")
 # What may change between the start of a run and its continuation: none of it changes the result.
 FREE = ("loader", "data.root", "train.log_every", "train.checkpoint_every")
 
@@ -61,7 +61,9 @@ class Config:
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
 
     def validate(self) -> None:
-        """Raises one UserError with every impossible setting."""
+        """Raises one UserError with every setting of a wrong type, or else every impossible one."""
+        if mistakes := list(_mistakes(Config, _to_plain(self), "")):
+            raise UserError("; ".join(mistakes))
         checks = [
             lambda: models.find(self.model.name),
             self._check_names,
@@ -83,14 +85,21 @@ class Config:
             raise UserError("; ".join(problems))
 
     def _check_names(self) -> None:
+        problems = []
         if self.data.name not in DATA_SETS:
-            raise UserError(
+            problems.append(
                 f"no data set is called {self.data.name!r}, there are {', '.join(DATA_SETS)}"
             )
         if not re.fullmatch(r"[\w.-]+", self.name):
-            raise UserError(f"name is made of letters, digits, '_', '.', '-'; got {self.name!r}")
+            problems.append(f"name is made of letters, digits, '_', '.', '-'; got {self.name!r}")
+        if self.train.best_by not in _SCORES:
+            problems.append(
+                f"train.best_by is one of {', '.join(_SCORES)}; got {self.train.best_by!r}"
+            )
         if self.seed < 0:
-            raise UserError(f"seed is at least 0; got {self.seed}")
+            problems.append(f"seed is at least 0; got {self.seed}")
+        if problems:
+            raise UserError("; ".join(problems))
 
     def to_json(self) -> str:
         """The settings as JSON text."""
@@ -101,13 +110,15 @@ class Config:
         """The inverse of `to_json`.
 
         Raises:
-            UserError: not JSON, an unknown field, or a value of the wrong type.
+            UserError: not JSON, or unknown or missing fields, or values of the wrong type.
         """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError(f"the saved config is not JSON: {error}") from error
-        return _from_plain(cls, values, "config")
+            raise UserError(f"it is not JSON: {error}") from error
+        if mistakes := list(_mistakes(cls, values, "")):
+            raise UserError("; ".join(mistakes))
+        return _from_plain(cls, values)
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -121,41 +132,11 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
-def define_flag() -> flags.FlagHolder[Config]:
-    """Defines --config FILE.py and --config.FIELD=VALUE."""
-    holder = config_flags.DEFINE_config_file("config", None, "a file with get_config()")
-    flags.mark_flag_as_required("config")
-    return holder
-
-
-def check_overrides(argv: Sequence[str]) -> None:
-    """Raises UserError for a --config.FIELD that no config has, naming the nearest that exist."""
-    known = list(_field_names(Config))
-    for argument in argv:
-        match = re.match(r"--config\.([^=]+)", argument)
-        if not match:
-            continue
-        # Parts of a tuple's items (augmentation[0].degrees) are checked against the items later.
-        name = re.sub(r"\[.*", "", match[1])
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 3, 0.5)
-            hint = f"; the nearest are {', '.join(near)}" if near else ""
-            raise UserError(f"no setting is called {match[1]!r}{hint}")
-
-
-def _field_names(cls: type, prefix: str = "") -> Iterator[str]:
-    for name, hint in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(hint):
-            yield from _field_names(typing.cast(type, hint), f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
 def _to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         plain = {f.name: _to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {_KIND: type(value).__name__, **plain} if type(value) in _KINDS else plain
-    return [_to_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_to_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -169,25 +150,60 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def _from_plain(hint: Any, value: Any, where: str) -> Any:
-    if isinstance(value, dict) and _KIND in value:
-        hint = transforms.by_name.get(value[_KIND])
-        if hint is None:
-            raise UserError(f"{where}: no transform is called {value[_KIND]!r}")
-        value = {key: item for key, item in value.items() if key != _KIND}
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+def _mistakes(hint: Any, value: Any, name: str) -> Iterator[str]:
+    """A line for each part of a plain value that is not of its type."""
+    if hint is Any:
+        yield from _mistakes_of_transform(value, name)
+    elif dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        hints, prefix = typing.get_type_hints(hint), f"{name}." if name else ""
+        needed = [f.name for f in dataclasses.fields(hint) if _is_required(f)]
+        for key in (*value, *needed):
+            if key not in hints:
+                yield f"no setting is called '{prefix}{key}', there are {', '.join(hints)}"
+            elif key not in value:
+                yield f"{prefix}{key} is missing"
+            else:
+                yield from _mistakes(hints[key], value[key], f"{prefix}{key}")
+    elif typing.get_origin(hint) is tuple and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _mistakes(typing.get_args(hint)[0], item, f"{name}[{index}]")
+    elif not _is_of_type(hint, value):
+        word = WORDS.get(hint, "a list" if typing.get_origin(hint) is tuple else "a table")
+        yield f"{name or 'it'} is {word}; got {value!r}"
+
+
+def _mistakes_of_transform(value: Any, name: str) -> Iterator[str]:
+    kind = value.get(_KIND) if isinstance(value, dict) else value
+    if not isinstance(kind, str) or kind not in transforms.by_name:
+        yield f"{name} is one of {', '.join(transforms.by_name)}; got {kind!r}"
+    else:
+        items = {key: item for key, item in value.items() if key != _KIND}
+        yield from _mistakes(transforms.by_name[kind], items, name)
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
+
+
+def _is_of_type(hint: Any, value: Any) -> bool:
+    if hint is float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
+    return type(value) is hint
+
+
+def _from_plain(hint: Any, value: Any) -> Any:
+    """Builds what a plain value without mistakes stands for."""
+    if hint is Any:
+        items = {key: item for key, item in value.items() if key != _KIND}
+        return _from_plain(transforms.by_name[value[_KIND]], items)
+    if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        if unknown := sorted(set(value) - set(hints)):
-            raise UserError(f"{where} has no field {', '.join(unknown)}; it has {', '.join(hints)}")
-        items = {name: _from_plain(hints[name], x, f"{where}.{name}") for name, x in value.items()}
+        items = {key: _from_plain(hints[key], item) for key, item in value.items()}
         return typing.cast(type, hint)(**items)
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_from_plain(typing.get_args(hint)[0], item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is not Any and (isinstance(hint, types.GenericAlias) or type(value) is not hint):
-        raise UserError(f"{where} is of type {hint}; got {value!r}")
-    return value
+    if typing.get_origin(hint) is tuple:
+        return tuple(_from_plain(typing.get_args(hint)[0], item) for item in value)
+    return float(value) if hint is float else value
 
 
 _KINDS = frozenset(transforms.by_name.values())
@@ -206,7 +222,5 @@ __all__ = [
     "Rotate",
     "SplitSettings",
     "TrainSettings",
-    "check_overrides",
-    "define_flag",
     "differences",
 ]

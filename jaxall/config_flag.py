@@ -53,14 +53,16 @@ def check(argv: Sequence[str]) -> None:
     argv = argv[: argv.index("--")] if "--" in argv else argv
     if any(_HELP.fullmatch(argument) for argument in argv):
         return
-    pairs = list(zip(argv, [*argv[1:], None], strict=True))
-    files = [match[1] or after for x, after in pairs if (match := _FILE.fullmatch(x))]
+    pairs = list(zip(argv, [*argv, None][1:], strict=True))
+    files = [after if m[1] is None else m[1] for x, after in pairs if (m := _FILE.fullmatch(x))]
     if not files or not files[-1]:
-        raise UserError("wanted --config FILE.py, a file with get_config(), such as those of configs/")
+        raise UserError(
+            "wanted --config FILE.py, a file with get_config() such as those in configs/"
+        )
     known = dict(_fields(load(files[-1])))
     for argument, after in pairs:
         if match := _OVERRIDE.fullmatch(argument):
-            _check_override(known, match[1], after if match[2] is None else match[2])
+            _check_override(known, match[1], match[2], after)
 
 
 def load(file: str) -> Config:
@@ -88,7 +90,7 @@ def load(file: str) -> Config:
         raise UserError(f"{path}{place}: {type(error).__name__}: {error}") from error
     if not isinstance(config, Config):
         raise UserError(
-            f"get_config() of {path} returns a {type(config).__name__}; wanted a config.Config"
+            f"get_config() of {path} returns {type(config).__name__}; wanted a config.Config"
         )
     return config
 
@@ -106,15 +108,17 @@ def _fields(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
                 yield from _fields(item, f"{prefix}{name}[{index}].")
 
 
-def _check_override(known: dict[str, Any], name: str, value: str | None) -> None:
+def _check_override(known: dict[str, Any], name: str, value: str | None, after: str | None) -> None:
+    """`value` is what stands behind "=", `after` the next argument."""
     if name not in known:
         near = [x for x in known if x.startswith((f"{name}.", f"{name}["))]
         near = near or difflib.get_close_matches(name, known, 3, 0.5)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
         raise UserError(f"no setting is called {name!r}{hint}")
     kind = known[name]
-    # A flag of True or False needs no value.
-    if kind in _PARSERS and value is not None and not (kind is bool and value.startswith("-")):
+    if value is None and kind is not bool:  # which alone needs no value
+        value = after
+    if value is not None and kind in _PARSERS:
         try:
             _PARSERS[kind].parse(value)
         except ValueError as error:

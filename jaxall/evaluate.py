@@ -14,7 +14,10 @@ from jaxall.evaluation import scores
 from jaxall.reporting import plots, progress, tables
 
 _SPLIT = flags.DEFINE_enum("split", "test", splits.SIDES, "the side to score")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step")
+# predict has this flag too, and both may be imported into one process.
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "best", "best, latest, or a step", allow_override=True
+)
 _DATA = flags.DEFINE_string("data", "", "where the pictures are, if they have moved")
 
 

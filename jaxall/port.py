@@ -17,7 +17,10 @@ from jaxall.reporting import progress
 from jaxall.weights import initial, parity, port, state_dict
 
 _FILE = flags.DEFINE_string("file", "", "a .pth or .safetensors; the official file if empty")
-_OUT = flags.DEFINE_string("out", "", "the file to write; NAME.safetensors if empty")
+# predict has this flag too, and both may be imported into one process.
+_OUT = flags.DEFINE_string(
+    "out", "", "the file to write; NAME.safetensors if empty", allow_override=True
+)
 _VERIFY = flags.DEFINE_bool("verify", False, "compare every block with torchvision (needs torch)")
 TOLERANCE = 1e-5  # largest difference of any block, as a share of its largest value
 

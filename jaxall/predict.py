@@ -14,8 +14,11 @@ from jaxall.errors import UserError
 from jaxall.evaluation.predictions import Predictions
 from jaxall.reporting import progress
 
-_OUT = flags.DEFINE_string("out", "predictions.csv", "the table to write")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest, or a step")
+# port and evaluate have these flags too, and all may be imported into one process.
+_OUT = flags.DEFINE_string("out", "predictions.csv", "the table to write", allow_override=True)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "best", "best, latest, or a step", allow_override=True
+)
 UNREADABLE = 2  # exit code where the table was written but pictures are missing from it
 
 
@@ -77,6 +80,8 @@ def main(arguments: list[str]) -> int:
     out = pathlib.Path(_OUT.value)
     if not out.parent.is_dir():
         raise UserError(f"--out: no folder {out.parent}")
+    if out.is_dir():
+        raise UserError(f"--out: {out} is a folder; wanted the name of a table")
     runtime.configure()
     predictions, bad = predict(pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value)
     predictions.save_csv(out)

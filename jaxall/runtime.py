@@ -2,9 +2,10 @@
 
 import os
 import pathlib
+import re
 
 import jax
-import jaxlib
+from jaxlib import version as jaxlib_version
 
 # XLA's new CPU library runs kernel gradients of convolutions two to eight times slower than the
 # old one. An unknown flag aborts the process, so it is given only to versions that were tried.
@@ -13,7 +14,7 @@ _CPU_FLAG_VERSIONS = ((0, 10, 2), (0, 13))
 
 
 def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:3])
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
 def xla_flags(present: str, version: str) -> str:
@@ -43,7 +44,7 @@ def cache_dir() -> pathlib.Path:
 
 def configure() -> None:
     """Sets XLA's flags and the compilation cache; call it before anything opens a device."""
-    os.environ["XLA_FLAGS"] = xla_flags(os.environ.get("XLA_FLAGS", ""), jaxlib.__version__)
+    os.environ["XLA_FLAGS"] = xla_flags(os.environ.get("XLA_FLAGS", ""), jaxlib_version.__version__)
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 

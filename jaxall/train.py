@@ -3,6 +3,7 @@
 python -m jaxall.train --config configs/densenet201.py --workdir runs/a --config.train.epochs=10
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -17,7 +18,7 @@ from absl import flags
 from jax.experimental import multihost_utils
 from rich import console as rich_console
 
-from jaxall import assembly, cli, models, runlog, runtime, trained, workdir
+from jaxall import assembly, cli, config_flag, models, runlog, runtime, trained, workdir
 from jaxall import config as config_lib
 from jaxall.data import pipeline
 from jaxall.errors import UserError
@@ -26,7 +27,8 @@ from jaxall.reporting import progress
 from jaxall.training import checkpoints, infer, loop, optim, parallel, plan, state, steps, watch
 from jaxall.weights import initial
 
-_CONFIG = config_lib.define_flag()
+_CONFIG = config_flag.define()
+flags.declare_key_flag("config")
 _WORKDIR = flags.DEFINE_string("workdir", "", "the run's folder; runs/NAME of the config if empty")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", "", "host:port of process 0 of a multi-host run, or 'auto' on a TPU pod"
@@ -110,6 +112,7 @@ def train(
             batches=batches,
             store=store,
             watch=watch.Watch(config.train.log_every, log.step),
+            batch_size=length.batch_size,
             checkpoint_every=config.train.checkpoint_every,
             must_stop=must_stop,
         )
@@ -117,7 +120,8 @@ def train(
             if end <= start:
                 continue
             begun, first = time.monotonic(), int(current.step)
-            with progress.bar(console, f"epoch {number}", end - first, "steps") as report:
+            pictures = (end - first) * length.batch_size
+            with progress.bar(console, f"epoch {number}", pictures, "images") as report:
                 current, waited = run.run(current, end, report)
             seconds = time.monotonic() - begun
             tally = jax.device_get(current.tally)
@@ -136,7 +140,7 @@ def train(
                 **runlog.of_training(tally, class_names),
                 **runlog.flat("validation", scores.from_predictions(judged)),
                 "seconds": seconds,
-                "images_per_second": (end - first) * config.train.batch_size / seconds,
+                "images_per_second": pictures / seconds,
                 "waiting_share": waited / seconds,
             }
             log.epoch(end, record)
@@ -155,11 +159,17 @@ def _initial_weights(
 
 def _stop_requests() -> Callable[[int], bool]:
     """Whether SIGTERM has come; the hosts of a pod agree on the step after which they stop."""
-    if jax.process_count() > 1:
-        return multihost_utils.reached_preemption_sync_point
     asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    return lambda step: asked.is_set()
+    if jax.process_count() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: asked.set())
+        return lambda step: asked.is_set()
+
+    def must_stop(step: int) -> bool:
+        if multihost_utils.reached_preemption_sync_point(step):  # true at that one step only
+            asked.set()
+        return asked.is_set()
+
+    return must_stop
 
 
 def main(arguments: list[str]) -> int:
@@ -171,9 +181,10 @@ def main(arguments: list[str]) -> int:
     runtime.configure()
     runtime.join_hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
-    console = cli.console(is_quiet=jax.process_index() > 0)
+    is_first = jax.process_index() == 0
+    console = cli.console(is_quiet=not is_first)
     try:
-        with workdir.locked(folder):
+        with workdir.locked(folder) if is_first else contextlib.nullcontext():
             train(config, folder, console, _stop_requests())
     except loop.Terminated:
         console.print("stopped by SIGTERM; the state is saved, the same command goes on from it")
@@ -182,4 +193,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, config_lib.check_overrides)
+    cli.run(main, config_flag.check)

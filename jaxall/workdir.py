@@ -17,6 +17,7 @@ from jaxall import config as config_lib
 from jaxall import files, models
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
+from jaxall.training import checkpoints
 
 CONFIG, FACTS, SPLIT = "config.json", "run.json", "split.csv"
 
@@ -48,19 +49,23 @@ def exists(workdir: pathlib.Path) -> bool:
 def save_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
     """Writes the resolved settings, or checks them against those of the run that is there.
 
+    A run without a checkpoint has nothing to lose: with other settings it is set up anew.
+
     Raises:
         UserError: the folder holds a run with other settings, or something that is no run.
     """
     path = workdir / CONFIG
     if path.exists():
-        changed = config_lib.differences(config_lib.Config.from_json(path.read_text()), config)
-        if changed:
+        changed = config_lib.differences(_read_config(workdir), config)
+        if changed and any((workdir / checkpoints.FOLDER).glob("[0-9]*")):
             raise UserError(
                 f"{workdir} holds a run with other settings ({len(changed)} differ, the first: "
                 f"{changed[0]}); choose another --workdir or the same settings",
                 changed,
             )
-    elif workdir.is_dir() and any(name != ".lock" for name in os.listdir(workdir)):
+        if changed:
+            (workdir / FACTS).unlink(missing_ok=True)
+    elif workdir.is_dir() and any(name[0] != "." for name in os.listdir(workdir)):
         raise UserError(f"{workdir} is not empty and holds no run: choose another --workdir")
     files.write(path, config.to_json())
 
@@ -93,9 +98,9 @@ def load(workdir: pathlib.Path) -> Run:
         facts = json.loads((workdir / FACTS).read_text())
         class_names = tuple(facts.pop("class_names"))
         preprocessing = Preprocessing.from_json(facts.pop("preprocessing"))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{workdir / FACTS} is damaged: {error}") from error
-    config = config_lib.Config.from_json((workdir / CONFIG).read_text())
+    config = _read_config(workdir)
     models.find(config.model.name)
     return Run(
         workdir=workdir,
@@ -104,6 +109,13 @@ def load(workdir: pathlib.Path) -> Run:
         preprocessing=preprocessing,
         facts=facts,
     )
+
+
+def _read_config(workdir: pathlib.Path) -> config_lib.Config:
+    try:
+        return config_lib.Config.from_json((workdir / CONFIG).read_text())
+    except ValueError as error:  # UserError and UnicodeDecodeError among them
+        raise UserError(f"{workdir / CONFIG} is damaged: {error}") from error
 
 
 @contextlib.contextmanager

@@ -33,7 +33,6 @@ NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 COMMANDS = ("train", "evaluate", "predict", "port")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
-SETTINGS = ("models", "data", "training")
 
 # part of the package -> (what it may import of ours besides itself and LEAVES, what of others)
 TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -47,11 +46,11 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "errors": ((), ()),
     "files": ((), ()),
     "__init__": ((), ()),
-    "config": (SETTINGS, ("absl", "ml_collections")),
+    "config": (("models", "data", "training", "evaluation"), ()),
     "config_flag": (("config",), ("absl", "ml_collections")),
     "cli": ((), ("absl", "rich")),
     "runtime": ((), ("jax", "jaxlib")),
-    "workdir": (("config", "models", "data"), ()),
+    "workdir": (("config", "models", "data", "training"), ()),
     "assembly": (
         ("config", "workdir", "models", "data", "evaluation", "reporting"),
         ("jax", "numpy", "rich"),

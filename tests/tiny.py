@@ -28,9 +28,7 @@ class Backbone(nn.Module):
         x = images
         for index, features in enumerate((8, 12)):
             x = layers.Conv(features, 3, 2, dtype=self.dtype, name=f"conv{index}")(x)
-            norm = layers.BatchNorm(
-                axis_name=self.axis_name, dtype=self.dtype, name=f"norm{index}"
-            )
+            norm = layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name=f"norm{index}")
             x = nn.silu(norm(x, train=train))
         return layers.global_average(x)
 

@@ -21,7 +21,7 @@ def find(name: str) -> ModelSpec:
     if name in SPECS:
         return SPECS[name]
     near = difflib.get_close_matches(name, SPECS, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else "."
     raise UserError(f"unknown model {name!r}{hint} There are: {', '.join(sorted(SPECS))}")
 
 

@@ -94,7 +94,9 @@ class DenseNet(nn.Module):
         norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name, dtype=self.dtype)
         x = layers.Conv(self.stem, 7, 2, dtype=self.dtype, name="conv0")(images)
         x = nn.relu(norm(name="norm0")(x, train=train))
-        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        # Linen's annotation knows names of paddings only; pairs are what its docstring gives.
+        pads: Any = ((1, 1), (1, 1))
+        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=pads)
         for index, count in enumerate(self.counts, 1):
             if index > 1:
                 name = f"transition{index - 1}"

@@ -4,7 +4,8 @@ Batch normalisation follows torch: Ioffe & Szegedy, 2015, https://arxiv.org/abs/
 Stochastic depth: Huang et al., 2016, https://arxiv.org/abs/1603.09382
 """
 
-from typing import Any
+import math
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,17 @@ from jaxall.ops import depthwise
 
 # torch.nn.Linear's default: uniform within +-1/sqrt(fan_in).
 linear_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def kernel_init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """The values of `nn.initializers.he_normal()`, drawn as one row and then given their shape.
+
+    XLA compiles a row for the CPU in 0.4 s; a draw of four small dimensions takes it up to 8 s.
+    """
+    cut = 0.87962566103423978  # standard deviation of a normal distribution cut at two of its own
+    std = math.sqrt(2 / math.prod(shape[:-1])) / cut
+    row = nn.initializers.truncated_normal(std)(key, (math.prod(shape),), dtype)
+    return row.reshape(shape)
 
 
 class BatchNorm(nn.Module):
@@ -92,10 +104,10 @@ class Conv(nn.Module):
         size = self.kernel_size
         inputs = 1 if self.is_depthwise else x.shape[-1]
         shape = (size, size, inputs, self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        kernel = self.param("kernel", kernel_init, shape, jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.is_depthwise:
-            y = depthwise.depthwise(x, kernel, self.stride)
+            y = cast(jax.Array, depthwise.depthwise(x, kernel, self.stride))
         else:
             y = jax.lax.conv_general_dilated(
                 x,

@@ -1,6 +1,8 @@
 """Saving and restoring a run's state with Orbax: the latest two, and the best by validation."""
 
+import json
 import pathlib
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,22 +16,28 @@ from jaxall.training.state import TrainState
 
 FOLDER = "checkpoints"
 LATEST = 2
+# What Orbax raises for files that are cut, emptied, gone, or another tree's.
+_UNREADABLE = (LookupError, OSError, TypeError, ValueError)
 
 
-def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
+def _rank(metrics: Mapping[str, float]) -> Any:
     """Higher is better: the score, then the smaller loss; a score that is NaN is the worst."""
     score, loss = (float(metrics[name]) for name in ("score", "loss"))
     return (-np.inf if np.isnan(score) else score, -np.inf if np.isnan(loss) else -loss)
 
 
 class Checkpoints:
-    """A run's checkpoints; writing happens in the background and is atomic."""
+    """A run's checkpoints; writing happens in the background and is atomic.
+
+    Raises:
+        UserError: the metrics of a checkpoint can't be read; says what to delete.
+    """
 
     def __init__(self, workdir: pathlib.Path, spread: parallel.Spread):
         policies = ocp.training.preservation_policies
         self._spread = spread
-        self._checkpointer = ocp.training.Checkpointer(
-            str((workdir / FOLDER).absolute()),
+        self._checkpointer = _open(
+            workdir / FOLDER,
             cleanup_tmp_directories=True,
             preservation_policy=policies.AnyPreservationPolicy(
                 [
@@ -44,32 +52,43 @@ class Checkpoints:
     @property
     def latest(self) -> int | None:
         """Step of the newest complete checkpoint."""
-        latest = self._checkpointer.latest
-        return None if latest is None else latest.step
+        return max(self._metrics(), default=None)
 
     @property
     def best(self) -> int | None:
         """Step of the checkpoint with the highest validation score; the later of equals."""
-        return best_of({info.step: info.metrics for info in self._checkpointer.checkpoints})
+        return best_of(self._metrics())
+
+    def _metrics(self) -> dict[int, Any]:
+        return {info.step: info.metrics for info in self._checkpointer.checkpoints}
 
     def save(self, state: TrainState, step: int, metrics: Mapping[str, float] | None) -> None:
         """Starts saving; `metrics` {"score", "loss"} only where the state was validated."""
         if step == self.latest:
             return
         tree = self._spread.to_global(state)
+        values: dict[str, Any] | None = dict(metrics) if metrics else None
         # Forced, for it is the loop that decides when to save.
-        values = dict(metrics) if metrics else None
         self._checkpointer.save_async(step, tree, force=True, metrics=values)
 
     def restore(self, abstract: TrainState) -> TrainState:
-        """The newest state, placed where the step wants it."""
-        sharding = self._spread.replicated
-        mesh = parallel.global_mesh()
-        everywhere = jax.sharding.NamedSharding(mesh, sharding.spec)
-        target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), abstract
-        )
-        return self._spread.from_global(self._checkpointer.load(None, target))
+        """The newest state, placed where the step wants it.
+
+        Raises:
+            UserError: it can't be read; says what to delete to go on from the one before. Nothing
+                is passed over unasked: the same error meets a state of another version's shape.
+        """
+        target = _at(abstract, self._spread.everywhere)
+        *earlier, step = sorted(self._metrics())
+        try:
+            return self._spread.from_global(self._checkpointer.load(step, target))
+        except _UNREADABLE as error:
+            path = self._checkpointer.directory / str(step)
+            then = f"goes on from step {earlier[-1]}" if earlier else "starts anew"
+            raise UserError(
+                f"checkpoint {path} can't be read ({_reason(error)}); if its files are damaged, "
+                f"delete that folder, and the run {then}"
+            ) from error
 
     def close(self) -> None:
         """Waits for what is being written."""
@@ -88,10 +107,10 @@ def find(workdir: pathlib.Path, which: str) -> int:
     Raises:
         UserError: there is none; the steps that exist are given.
     """
-    folder = (workdir / FOLDER).absolute()
+    folder = workdir / FOLDER
     if not folder.is_dir():
         raise UserError(f"no checkpoints in {workdir}: wanted the folder of a run that has trained")
-    with ocp.training.Checkpointer(str(folder)) as checkpointer:
+    with _open(folder) as checkpointer:
         metrics = {info.step: info.metrics for info in checkpointer.checkpoints}
     steps, best = sorted(metrics), best_of(metrics)
     if which == "best" and best is not None:
@@ -114,31 +133,73 @@ def load_variables(workdir: pathlib.Path, step: int, abstract: Any) -> Any:
         abstract: the variables' shapes and types.
 
     Raises:
-        UserError: the checkpoint holds other names or shapes than `abstract`.
+        UserError: the checkpoint can't be read, or holds other names or shapes than `abstract`;
+            its details name each.
     """
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), abstract
-    )
-    options = ocp.options.PyTreeOptions
-    context = ocp.Context(pytree_options=options(loading=options.Loading(partial_load=True)))
     path = (workdir / FOLDER / str(step)).absolute()
+    target = _at(abstract, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+    options = ocp.options.PyTreeOptions
+    partial = ocp.Context(pytree_options=options(loading=options.Loading(partial_load=True)))
     try:
-        with context:
-            variables = ocp.load(str(path), target)
-    except (ValueError, KeyError) as error:
-        reason = error.__cause__ or error
+        # A partial load hands back names that the checkpoint lacks as the request itself, and
+        # passes over those that it has beyond the request: both are looked for beforehand.
+        tree = ocp.metadata(str(path)).metadata
+        problems = _mismatches({name: tree[name] for name in abstract}, abstract)
+        if not problems:
+            with partial:
+                return ocp.load(str(path), target)
+    except _UNREADABLE as error:
+        raise UserError(f"checkpoint {path} can't be read ({_reason(error)})") from error
+    raise UserError(
+        f"checkpoint {path} is of another model: {len(problems)} arrays differ, "
+        f"the first: {problems[0]}",
+        problems,
+    )
+
+
+def _open(folder: pathlib.Path, **options: Any) -> ocp.training.Checkpointer:
+    try:
+        return ocp.training.Checkpointer(str(folder.absolute()), **options)
+    except ValueError as error:  # it reads the metrics of every checkpoint
+        damaged = [file.parent.parent for file in folder.glob("*/metrics/metrics") if _is_cut(file)]
+        if not damaged:
+            raise
         raise UserError(
-            f"checkpoint {path} does not fit the model: {str(reason).splitlines()[0]}"
+            f"the metrics of checkpoint {damaged[0]} can't be read; delete that folder, and the "
+            "run goes on from the one before"
         ) from error
-    # A name that the checkpoint lacks comes back as the request itself.
-    missing = [
-        jax.tree_util.keystr(name)
-        for name, leaf in jax.tree_util.tree_leaves_with_path(variables)
-        if not isinstance(leaf, jax.Array)
+
+
+def _is_cut(file: pathlib.Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except ValueError:
+        return True
+    return False
+
+
+def _at(abstract: Any, sharding: jax.sharding.Sharding) -> Any:
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract
+    )
+
+
+def _mismatches(found: Any, wanted: Any) -> list[str]:
+    got, asked = _shapes(found), _shapes(wanted)
+    return [
+        f"{name}: wanted {asked.get(name, 'none')}, got {got.get(name, 'none')}"
+        for name in sorted({*got, *asked})
+        if got.get(name) != asked.get(name)
     ]
-    if missing:
-        raise UserError(
-            f"checkpoint {path} lacks {len(missing)} arrays, the first {missing[0]}", missing
-        )
-    return variables
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _reason(error: BaseException) -> str:
+    """Orbax wraps the true error in one about its handlers."""
+    return textwrap.shorten(str(error.__cause__ or error).splitlines()[0], 160)

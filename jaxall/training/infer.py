@@ -35,8 +35,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 class Predictor:
     """A compiled network on this host's devices; one compilation for all batches of one size."""
 
-    def __init__(self, apply: Callable[..., Any], normalise: Callable[[Any], Any]):
-        mesh = parallel.local_mesh()
+    def __init__(
+        self,
+        apply: Callable[..., Any],
+        normalise: Callable[[Any], Any],
+        devices: parallel.Devices = None,
+    ):
+        mesh = parallel.local_mesh(devices)
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._sharded = NamedSharding(mesh, PartitionSpec(steps.AXIS))
         self._step = jax.jit(steps.make_predict_step(apply, normalise))

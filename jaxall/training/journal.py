@@ -58,6 +58,8 @@ def _finite(value: Any) -> Any:
     """JSON has no NaN: null stands for it."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

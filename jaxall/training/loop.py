@@ -22,8 +22,10 @@ class Loop:
         batches: this host's shares of the global batches, from the state's step on.
         store: where the state is saved inside an epoch.
         watch: reads the metrics.
+        batch_size: pictures in a step, on all hosts.
         checkpoint_every: steps between those checkpoints; 0 for none.
-        must_stop: asked after every step, told its number; all hosts must answer alike.
+        must_stop: asked after every step, told its number; all hosts must answer alike, and an
+            answer once given stands.
     """
 
     step: steps.TrainStep
@@ -31,6 +33,7 @@ class Loop:
     batches: Iterator[steps.Batch]
     store: checkpoints.Checkpoints
     watch: watch.Watch
+    batch_size: int
     checkpoint_every: int
     must_stop: Callable[[int], bool]
 
@@ -39,11 +42,16 @@ class Loop:
     ) -> tuple[TrainState, float]:
         """Steps until the state's step is `until`.
 
+        Args:
+            state: is donated.
+            until: at least the state's step.
+            progress: told how many pictures, on all hosts, are done.
+
         Returns:
             The new state (the old one is donated) and the seconds spent waiting for batches.
 
         Raises:
-            Terminated: `must_stop` said so; the state is saved.
+            Terminated: `must_stop` said so before the last of these steps; the state is saved.
             UserError: a metric is not finite.
         """
         first = int(state.step)
@@ -54,8 +62,9 @@ class Loop:
             waited += time.monotonic() - asked
             state, metrics = self.step(state, self.spread.batch(batch))
             self.watch.push(number, metrics)
-            progress(number - first)
-            if self.must_stop(number):
+            progress((number - first) * self.batch_size)
+            # A stop at `until` waits for the caller, whose epoch ends there, and the step after.
+            if self.must_stop(number) and number < until:
                 self._save(state, number)
                 self.store.close()
                 raise Terminated

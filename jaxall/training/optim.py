@@ -5,6 +5,7 @@ AdamW: Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -51,11 +52,12 @@ class OptimSettings:
             raise UserError(
                 f"optim.schedule is one of {', '.join(SCHEDULES)}; got {self.schedule!r}"
             )
-        if not self.learning_rate > 0:
-            raise UserError(f"optim.learning_rate is above 0; got {self.learning_rate}")
+        for name in ("learning_rate", "step_factor"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"optim.{name} is above 0 and finite; got {getattr(self, name)}")
         for name in ("weight_decay", "clip_norm", "warmup_epochs"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"optim.{name} is at least 0; got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"optim.{name} is at least 0 and finite; got {getattr(self, name)}")
         if (self.schedule == "step") != bool(self.step_epochs):
             raise UserError(
                 "optim.step_epochs goes with optim.schedule='step'; got "

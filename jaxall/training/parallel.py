@@ -15,15 +15,17 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxall.errors import UserError
 from jaxall.training import state, steps
 
-
-def local_mesh() -> Mesh:
-    """This host's devices along the batch axis."""
-    return Mesh(np.array(jax.local_devices()), (steps.AXIS,))
+Devices = tuple[jax.Device, ...] | None  # of all hosts; None for all there are
 
 
-def global_mesh() -> Mesh:
-    """All devices of all hosts along the batch axis."""
-    return Mesh(np.array(jax.devices()), (steps.AXIS,))
+def global_mesh(devices: Devices = None) -> Mesh:
+    """The devices of all hosts along the batch axis."""
+    return Mesh(np.array(devices or jax.devices()), (steps.AXIS,))
+
+
+def local_mesh(devices: Devices = None) -> Mesh:
+    """This host's devices among them, along the batch axis."""
+    return Mesh(global_mesh(devices).local_devices, (steps.AXIS,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,26 +34,39 @@ class Spread:
 
     Attributes:
         kind: "pmap" or "shard_map".
+        devices: those that take part.
     """
 
     kind: str
+    devices: Devices = None
+
+    @property
+    def everywhere(self) -> NamedSharding:
+        """A copy on every device of every host, which is how a checkpoint names a state."""
+        return NamedSharding(global_mesh(self.devices), PartitionSpec())
 
     @property
     def replicated(self) -> NamedSharding:
         """Where a state lies; pmap donates only what lies on this host's own mesh."""
-        mesh = local_mesh() if self.kind == "pmap" else global_mesh()
-        return NamedSharding(mesh, PartitionSpec())
+        if self.kind == "pmap":
+            return NamedSharding(local_mesh(self.devices), PartitionSpec())
+        return self.everywhere
 
     def compile(self, step: steps.TrainStep) -> steps.TrainStep:
         """The step over all devices; the state that goes in is donated."""
         if self.kind == "pmap":
             return jax.pmap(
-                step, axis_name=steps.AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0
+                step,
+                axis_name=steps.AXIS,
+                in_axes=(None, 0),
+                out_axes=None,
+                devices=self.devices,
+                donate_argnums=0,
             )
         # The step averages its gradients itself; under the check they would be summed as well.
         spread = jax.shard_map(
             step,
-            mesh=global_mesh(),
+            mesh=global_mesh(self.devices),
             in_specs=(PartitionSpec(), PartitionSpec(steps.AXIS)),
             out_specs=(PartitionSpec(), PartitionSpec()),
             check_vma=False,
@@ -61,9 +76,9 @@ class Spread:
     def batch(self, batch: steps.Batch) -> steps.Batch:
         """This host's share of a batch, laid out for the step."""
         if self.kind == "pmap":
-            count = jax.local_device_count()
+            count = local_mesh(self.devices).size
             return {key: x.reshape(count, -1, *x.shape[1:]) for key, x in batch.items()}
-        sharding = NamedSharding(global_mesh(), PartitionSpec(steps.AXIS))
+        sharding = NamedSharding(global_mesh(self.devices), PartitionSpec(steps.AXIS))
         return {
             key: jax.make_array_from_process_local_data(sharding, x) for key, x in batch.items()
         }
@@ -82,8 +97,8 @@ class Spread:
         return jax.jit(lambda x: x, out_shardings=self.replicated)(jax.tree.map(np.asarray, tree))
 
     def to_global(self, tree: Any) -> Any:
-        """The same buffers as arrays of all hosts, which is how a checkpoint names them."""
-        return _relabel(tree, NamedSharding(global_mesh(), PartitionSpec()))
+        """The same buffers as arrays of all hosts."""
+        return _relabel(tree, self.everywhere)
 
     def from_global(self, tree: Any) -> Any:
         """The inverse of `to_global`."""

@@ -1,6 +1,7 @@
 """Epochs and examples become steps here and nowhere else."""
 
 import dataclasses
+import math
 
 from jaxall.errors import UserError
 
@@ -35,8 +36,8 @@ class TrainSettings:
             raise UserError(
                 f"train.parallel is one of {', '.join(PARALLEL)}; got {self.parallel!r}"
             )
-        if not self.epochs > 0:
-            raise UserError(f"train.epochs is above 0; got {self.epochs}")
+        if not 0 < self.epochs < math.inf:
+            raise UserError(f"train.epochs is above 0 and finite; got {self.epochs}")
         for name, least in (("batch_size", 1), ("checkpoint_every", 0), ("log_every", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"train.{name} is at least {least}; got {getattr(self, name)}")
@@ -50,11 +51,21 @@ class Plan:
         examples: pictures in one epoch.
         batch_size: pictures in one step, over all devices.
         epochs: how many times each picture is seen; fractions are allowed.
+
+    Raises:
+        UserError: a batch is larger than an epoch.
     """
 
     examples: int
     batch_size: int
     epochs: float
+
+    def __post_init__(self) -> None:
+        if self.batch_size > self.examples:
+            raise UserError(
+                f"train.batch_size is at most the {self.examples} training pictures; "
+                f"got {self.batch_size}"
+            )
 
     @property
     def steps(self) -> int:
@@ -63,7 +74,8 @@ class Plan:
 
     def step_at(self, epoch: float) -> int:
         """The step after which `epoch` epochs have been seen; rounded up to a whole batch."""
-        return -int(-epoch * self.examples // self.batch_size)
+        seen = round(epoch * self.examples, 6)  # 0.07 * 100 is a little more than 7
+        return math.ceil(seen / self.batch_size)
 
     def epoch_ends(self) -> list[int]:
         """The step at which each epoch ends; the last is the run's end."""
