@@ -15,7 +15,9 @@ from jaxall.evaluation.predictions import Predictions
 from jaxall.reporting import progress
 
 # port and evaluate have these flags too, and all may be imported into one process.
-_OUT = flags.DEFINE_string("out", "predictions.csv", "the table to write", allow_override=True)
+_OUT = flags.DEFINE_string(
+    "out", "", "the table to write; predictions.csv if empty", allow_override=True
+)
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "best", "best, latest, or a step", allow_override=True
 )
@@ -77,7 +79,7 @@ def main(arguments: list[str]) -> int:
     """The command; returns its exit code."""
     if len(arguments) < 2:
         raise UserError(f"predict takes a run's folder and pictures or folders; got {arguments}")
-    out = pathlib.Path(_OUT.value)
+    out = pathlib.Path(_OUT.value or "predictions.csv")
     if not out.parent.is_dir():
         raise UserError(f"--out: no folder {out.parent}")
     if out.is_dir():

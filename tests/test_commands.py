@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import math
 import pathlib
@@ -10,14 +11,17 @@ import shutil
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
+from absl.testing import flagsaver
 from PIL import Image
 
-from jaxall import assembly, predict, trained, workdir
+from jaxall import assembly, cli, models, predict, runtime, trained, workdir
+from jaxall import port as port_command
 from jaxall.data import splits, synthetic
 from jaxall.evaluation import predictions
 from jaxall.training import checkpoints
-from jaxall.weights import port
+from jaxall.weights import initial, port
 from tests import keys, programs
 
 COMMANDS = ("train", "evaluate", "predict", "port")
@@ -103,10 +107,9 @@ def spoil(folder):
 @pytest.mark.parametrize("command", ["port", "train", "evaluate"])
 def test_a_command_succeeds_without_a_complaint(program, command):
     code, _, problems = program.said[command]
-    assert code == 0, problems
-    assert "Traceback" not in problems
-    assert "Warning" not in problems
-    assert "error" not in problems.lower()
+    # XLA itself complains about a compilation that takes minutes, as on a busy machine.
+    own = [line for line in problems.splitlines() if line.strip("* ") and "Very slow" not in line]
+    assert (code, own) == (0, [])
 
 
 def test_port_writes_every_tensor_transposed_for_flax(program):
@@ -290,6 +293,27 @@ def test_every_command_explains_itself(tmp_path):
         assert own <= set(re.findall(r"^  --(?:\[no\])?(\w+):", said, re.MULTILINE))
 
 
+def test_port_reads_the_names_of_a_file_and_its_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "configure", lambda: None)
+    tensors = keys.draw(keys.densenet121(5))
+    given, out = tmp_path / "torch.safetensors", tmp_path / "new" / "ported.safetensors"
+    safetensors.numpy.save_file(tensors, given)
+    with flagsaver.flagsaver(file=str(given), out=str(out)):
+        assert port_command.main(["densenet121"]) == 0
+    ported = initial.load(str(out), models.find("densenet121"), tmp_path)
+    norm = ported["batch_stats"]["backbone"]["denseblock3"]["denselayer24"]["norm2"]
+    name = "features.denseblock3.denselayer24.norm2"
+    np.testing.assert_array_equal(norm["var"], tensors[f"{name}.running_var"])
+    np.testing.assert_array_equal(norm["mean"], tensors[f"{name}.running_mean"])
+    assert ported["params"]["head"]["dense"]["kernel"].shape == (1024, 5)
+    with safetensors.safe_open(out, "numpy") as file:
+        metadata = file.metadata()
+    facts = json.loads(metadata["facts"])
+    assert (metadata["model"], facts["source"]) == ("densenet121", "torch.safetensors")
+    assert facts["sha256"] == hashlib.sha256(given.read_bytes()).hexdigest()
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
 @pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0"])
 @pytest.mark.parity
 def test_the_key_tables_of_these_tests_are_torchvisions(name):
@@ -297,3 +321,41 @@ def test_the_key_tables_of_these_tests_are_torchvisions(name):
     model = torchvision.models.get_model(name, weights=None, num_classes=7)
     found = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     assert getattr(keys, name)(7) == found
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("is_spoilt", [False, True])
+def test_port_verify_finds_agreement_or_the_block_that_differs(
+    tmp_path, monkeypatch, capsys, is_spoilt
+):
+    torch = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError).torch
+    monkeypatch.setattr(runtime, "configure", lambda: None)
+    tensors = keys.draw(keys.efficientnet_b0(6))
+    given, out = tmp_path / "torch.pth", tmp_path / "ported.safetensors"
+    torch.save({key: torch.from_numpy(value) for key, value in tensors.items()}, given)
+    if is_spoilt:
+        load = port.load
+
+        def spoilt(spec, path):
+            variables = load(spec, path)
+            variables["params"]["backbone"]["stage4"]["block1"]["project"]["norm"]["scale"] *= 1.01
+            return variables
+
+        monkeypatch.setattr(port, "load", spoilt)
+    with flagsaver.flagsaver(file=str(given), out=str(out), verify=True):
+        code = cli.guarded(port_command.main, ["efficientnet_b0"])
+    report = json.loads(out.with_suffix(".parity.json").read_text())
+    worst = max(report["logits"], *report["blocks"].values())
+    said = capsys.readouterr()
+    assert "logits" in said.out
+    assert len(report["blocks"]) > 100
+    if is_spoilt:
+        assert code == cli.BAD_INPUT
+        assert worst > 1e-3
+        assert said.err.startswith(f"error: {out} disagrees with torchvision: backbone/stage4/")
+        return
+    assert (code, said.err) == (0, "")
+    assert worst <= port_command.TOLERANCE
+    with flagsaver.flagsaver(file=str(out), out=str(tmp_path / "again"), verify=True):
+        assert cli.guarded(port_command.main, ["efficientnet_b0"]) == cli.BAD_INPUT
+    assert "a file that was ported has other names" in capsys.readouterr().err

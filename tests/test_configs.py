@@ -72,9 +72,3 @@ def test_a_step_of_a_config_has_the_shapes_that_it_must_have(file):
     )
     assert {name: x.shape for name, x in metrics.items()} == {"loss": (), "gradient_norm": ()}
     assert after.tally.confusion.shape == (CLASSES, CLASSES)
-    logits = jax.eval_shape(
-        steps.make_predict_step(module.apply, normalise),
-        {"params": before.params, "batch_stats": before.batch_stats},
-        jax.ShapeDtypeStruct((share, size, size, 3), jnp.uint8),
-    )
-    assert (logits.shape, logits.dtype) == ((share, CLASSES), jnp.float32)

@@ -64,12 +64,10 @@ class BatchNorm(nn.Module):
                 running_var.value = keep * running_var.value + take * unbiased
         else:
             mean, var = running_mean.value, running_var.value
-        factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        shape = (1,) * (x.ndim - 1) + (channels,)
-        offset = bias - mean * factor
-        return x.astype(self.dtype) * factor.reshape(shape).astype(self.dtype) + offset.reshape(
-            shape
-        ).astype(self.dtype)
+        # Centred first: a mean that is large beside the deviation then costs no digits.
+        centred = x.astype(jnp.float32) - _per_channel(mean, x.ndim)
+        factor = _per_channel(scale * jax.lax.rsqrt(var + self.epsilon), x.ndim)
+        return (centred * factor + _per_channel(bias, x.ndim)).astype(self.dtype)
 
     def _moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array, int]:
         """Mean and biased variance per channel, and over how many values they were taken."""
@@ -81,6 +79,11 @@ class BatchNorm(nn.Module):
             mean, square = jax.lax.pmean((mean, square), self.axis_name)
             count *= jax.lax.axis_size(self.axis_name)
         return mean, jnp.maximum(square - jnp.square(mean), 0), count
+
+
+def _per_channel(values: jax.Array, rank: int) -> jax.Array:
+    """[C] as [1,...,1,C]."""
+    return values.reshape((1,) * (rank - 1) + (-1,))
 
 
 class Conv(nn.Module):

@@ -148,7 +148,7 @@ def _kernel_gradient(
         return total + jnp.stack(taps), None
 
     start = jnp.zeros((size * size, channels), jnp.float32)
-    total, _ = lax.scan(add_row, start, jnp.arange(batch * height, dtype=jnp.int32))
+    total, _ = lax.scan(add_row, start, jnp.arange(batch * height))
     return total.reshape(shape)
 
 

@@ -156,10 +156,21 @@ def reference(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> "tor
         re.sub(OLD_NAMES, r"\1\2.", key): torch.from_numpy(np.array(value))
         for key, value in tensors.items()
     }
-    classes = [len(value) for value in modern.values()][-1]
+    classes = _classes(spec, tensors)
     model = torchvision.models.get_model(spec.name, weights=None, num_classes=classes)
     try:
         model.load_state_dict(modern)
     except RuntimeError as error:
-        raise UserError(f"torchvision's {spec.name} refuses the tensors: {error}") from error
+        _, *lines = str(error).splitlines()
+        raise UserError(f"torchvision's {spec.name} refuses the tensors", lines) from error
     return model
+
+
+def _classes(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> int:
+    for key, value in tensors.items():
+        if value.ndim == 1 and port.rename(spec, key, 1) == "params/head/dense/bias":
+            return len(value)
+    raise UserError(
+        f"wanted torchvision's own tensors of {spec.name} to compare with, there is no classifier "
+        "among these (a file that was ported has other names)"
+    )

@@ -1,0 +1,110 @@
+"""Every architecture is what its spec says; nothing is computed, only traced."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxall import models
+from jaxall.errors import UserError
+from jaxall.models import head
+
+PARAMETERS = {  # as torchvision's own tables have them
+    "densenet121": 7978856,
+    "densenet161": 28681000,
+    "densenet169": 14149480,
+    "densenet201": 20013928,
+    "efficientnet_b0": 5288548,
+    "efficientnet_b1": 7794184,
+    "efficientnet_b2": 9109994,
+    "efficientnet_b3": 12233232,
+    "efficientnet_b4": 19341616,
+    "efficientnet_b5": 30389784,
+    "efficientnet_b6": 43040704,
+    "efficientnet_b7": 66347960,
+}
+
+
+def traced(module, size=64):
+    image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    variables = jax.eval_shape(
+        lambda k, x: module.init(k, x, train=False), jax.random.key(0), image
+    )
+    return variables, jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, image)
+
+
+def test_all_twelve_are_there():
+    assert set(models.SPECS) == set(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", models.SPECS)
+def test_parameters_and_features_are_those_of_torchvision(name: str):
+    spec = models.find(name)
+    variables, logits = traced(models.torchvision_classifier(spec))
+    count = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+    assert count == spec.parameters == PARAMETERS[name]
+    assert variables["params"]["head"]["dense"]["kernel"].shape == (spec.features, 1000)
+    assert logits.shape == (2, 1000)
+    assert logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", models.SPECS)
+def test_the_official_file_names_its_hash(name: str):
+    spec = models.find(name)
+    assert spec.url == f"https://download.pytorch.org/models/{spec.file}"
+    assert len(spec.sha256_prefix) == 8
+    assert int(spec.sha256_prefix, 16) >= 0
+
+
+@pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0"])
+def test_bfloat16_is_for_computing_only(name: str):
+    settings = models.ModelSettings(name=name, precision="bfloat16")
+    variables, logits = traced(models.build(models.find(name), settings, 4))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("size", [33, 100, 128, 201])
+@pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0"])
+def test_any_size_goes(name: str, size: int):
+    assert traced(models.torchvision_classifier(models.find(name)), size)[1].shape == (2, 1000)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match=r"'densenet-201'; did you mean densenet201\? There are: "):
+        models.find("densenet-201")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("head", "deep"), ("width", 0), ("dropout", 1.0), ("drop_path", -0.1), ("precision", "fp8")],
+)
+def test_an_impossible_setting_names_itself(field: str, value: object):
+    with pytest.raises(UserError, match=rf"model\.{field} .*; got {value!r}"):
+        models.ModelSettings(**{field: value}).validate()
+
+
+def test_the_two_layer_head_is_the_recipes_own():
+    """BN, dense, BN, leaky ReLU, (dropout), dense, BN, ReLU, dense: against plain numpy."""
+    generator = np.random.default_rng(0)
+    module = head.TwoLayerHead(3, width=6, dropout=0.5)
+    features = generator.normal(size=(5, 7)).astype(np.float32)
+    shapes = jax.eval_shape(lambda k: module.init(k, features, train=False), jax.random.key(0))
+    variables = jax.tree.map(
+        lambda leaf: generator.uniform(0.5, 1.5, leaf.shape).astype(np.float32), shapes
+    )
+    p, s = variables["params"], variables["batch_stats"]
+
+    def norm(name, x):
+        scaled = (x - s[name]["mean"]) / np.sqrt(s[name]["var"] + 1e-5)
+        return scaled * p[name]["scale"] + p[name]["bias"]
+
+    def dense(name, x):
+        return x @ p[name]["kernel"] + p[name]["bias"]
+
+    x = norm("norm1", dense("dense1", norm("norm0", features)))
+    x = np.where(x > 0, x, 0.01 * x)
+    x = np.maximum(norm("norm2", dense("dense2", x)), 0)
+    np.testing.assert_allclose(
+        module.apply(variables, features, train=False), dense("dense3", x), rtol=2e-5
+    )
