@@ -12,6 +12,8 @@ from absl import flags
 from rich import table
 
 from jaxall import cli, files, models, runtime
+from jaxall.data import smears
+from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.reporting import progress
 from jaxall.weights import initial, parity, port, state_dict
@@ -28,13 +30,20 @@ TOLERANCE = 1e-5  # largest difference of any block, as a share of its largest v
 def verify(
     spec: models.ModelSpec, file: pathlib.Path, variables: port.Variables
 ) -> parity.Agreement:
-    """Runs both networks on two random pictures of the architecture's own size.
+    """Runs both networks on two drawn smears of the architecture's own size.
 
     Raises:
         UserError: torch or torchvision is missing.
     """
-    size = spec.image_size
-    images = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype(np.float32)
+    preprocessing = Preprocessing.for_model(
+        image_size=spec.image_size,
+        interpolation=spec.interpolation,
+        mean=spec.mean,
+        std=spec.std,
+        normalisation="imagenet",
+    )
+    drawn = [smears.draw(name, 1, 1, size=spec.image_size) for name in smears.CLASS_NAMES[:2]]
+    images = preprocessing.normalise(np.stack(drawn))
     return parity.compare(spec, variables, parity.reference(spec, state_dict.read(file)), images)
 
 

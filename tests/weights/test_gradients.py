@@ -84,7 +84,8 @@ def pictures(name: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
     network = torch_network(name, tensors)
     for seed in itertools.count():
         images = np.random.default_rng(seed).normal(size=(BATCH, SIZE, SIZE, 3)).astype(np.float32)
-        c=clearance(network, to_torch(images, network)); print(name, seed, c)
+        c = clearance(network, to_torch(images, network))
+        print(name, seed, c)
         if c > CLEARANCE:
             return images
 
