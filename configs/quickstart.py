@@ -13,7 +13,9 @@ def get_config() -> config.Config:
         data=config.DataSettings(name="drawn_smears", root="runs/drawn_smears"),
         preprocessing=config.PreprocessingSettings(image_size=64),
         augmentation=(config.FlipHorizontal(), config.FlipVertical(), config.Rotate(degrees=180.0)),
-        model=config.ModelSettings(name="efficientnet_b0", init="none", head="linear"),
+        model=config.ModelSettings(
+            name="efficientnet_b0", init="none", head="linear", dropout=0.0, drop_path=0.0
+        ),
         optim=config.OptimSettings(learning_rate=2e-3, schedule="cosine", warmup_epochs=1.0),
-        train=config.TrainSettings(batch_size=32, epochs=12.0),
+        train=config.TrainSettings(batch_size=16, epochs=18.0),
     )
