@@ -1,6 +1,7 @@
 # Two commands on a new machine: `make quickstart` and `make test`. Each makes its own environment.
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?= torch torchvision
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 

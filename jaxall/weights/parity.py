@@ -4,6 +4,8 @@ The only file of the package that imports torch, and only when it is asked to co
 """
 
 import dataclasses
+import functools
+import math
 import posixpath
 import re
 from collections.abc import Mapping
@@ -27,7 +29,7 @@ class Agreement:
 
     Attributes:
         logits: of the network's output.
-        blocks: path of the module -> share, in the order of the network.
+        blocks: path of the module -> share, in the order in which torch's network ends them.
     """
 
     logits: float
@@ -35,16 +37,25 @@ class Agreement:
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The block that differs most, and by how much."""
-        return max(self.blocks.items(), key=lambda item: item[1])
+        """The block that differs most, and by how much; NaN is worse than any number."""
+        return max(
+            self.blocks.items(), key=lambda item: math.inf if math.isnan(item[1]) else item[1]
+        )
 
 
 def relative_difference(value: np.ndarray, reference: np.ndarray) -> float:
-    """Largest difference over the largest reference value; NaN where either is not finite."""
+    """Largest difference over the largest reference value; 0 where both are zero throughout.
+
+    NaN where the shapes differ, a value is not finite, or the reference alone is zero throughout.
+    """
+    if value.shape != reference.shape:
+        return math.nan
     if not (np.isfinite(value).all() and np.isfinite(reference).all()):
-        return float("nan")
-    largest = float(np.abs(reference).max())
-    return float(np.abs(value - reference).max()) / largest if largest else float("nan")
+        return math.nan
+    difference, largest = float(np.abs(value - reference).max()), float(np.abs(reference).max())
+    if difference == 0:
+        return 0.0
+    return difference / largest if largest else math.nan
 
 
 def torch_modules(spec: models.ModelSpec, keys: dict[str, int]) -> dict[str, str]:
@@ -72,8 +83,13 @@ def compare(
     variables: port.Variables,
     network: "torch.nn.Module",
     images: np.ndarray,
+    compiler_options: dict[str, Any] | None = None,
 ) -> Agreement:
-    """Runs both networks in evaluation mode on normalised `images` [N,H,W,3] float32."""
+    """Runs both networks in evaluation mode on normalised `images` [N,H,W,3] float32.
+
+    Every module with parameters is compared but the backbone, which pools its output here and
+    doesn't in torch. `compiler_options` are XLA's, for compiling a deep network faster.
+    """
     import torch
 
     keys = {
@@ -96,14 +112,12 @@ def compare(
     finally:
         for hook in hooks:
             hook.remove()
-    logits, blocks = _intermediates(spec, variables, images)
+    logits, blocks = _intermediates(spec, variables, images, compiler_options)
+    place = {name: index for index, name in enumerate(outputs)}
+    paths = sorted(pairs.keys() - {"backbone"}, key=lambda path: (place[pairs[path]], path))
     return Agreement(
         logits=relative_difference(logits, wanted),
-        blocks={
-            path: relative_difference(value, outputs[pairs[path]])
-            for path, value in blocks.items()
-            if pairs.get(path) in outputs and outputs[pairs[path]].shape == value.shape
-        },
+        blocks={path: relative_difference(blocks[path], outputs[pairs[path]]) for path in paths},
     )
 
 
@@ -114,12 +128,15 @@ def _to_numpy(output: Any) -> np.ndarray:
 
 
 def _intermediates(
-    spec: models.ModelSpec, variables: port.Variables, images: np.ndarray
+    spec: models.ModelSpec,
+    variables: port.Variables,
+    images: np.ndarray,
+    compiler_options: dict[str, Any] | None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     classes = len(variables["params"]["head"]["dense"]["bias"])
     module = models.torchvision_classifier(spec, classes)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compiler_options)
     def run(variables: port.Variables, images: jax.Array) -> tuple[jax.Array, Any]:
         return module.apply(
             variables,

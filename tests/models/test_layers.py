@@ -97,3 +97,59 @@ def test_global_average_is_float32_of_any_type():
     out = layers.global_average(x)
     assert out.dtype == jnp.float32
     np.testing.assert_allclose(out, np.asarray(x, np.float32).mean((1, 2)), rtol=1e-5)
+
+
+def test_gradients_averaged_over_devices_are_those_of_the_global_batch():
+    x, weights = data(8, 3, 5), np.linspace(-1, 1, 120, dtype=np.float32).reshape(8, 3, 5)
+    alone, synced = layers.BatchNorm(), layers.BatchNorm(axis_name="batch")
+    variables = alone.init(jax.random.key(0), x, train=False)
+
+    def gradients(module, params, x, weights):
+        def loss_fn(params):
+            filled = {**variables, "params": params}
+            out, _ = module.apply(filled, x, train=True, mutable=["batch_stats"])
+            return (weights * jnp.sin(out)).mean()
+
+        return jax.grad(loss_fn)(params)
+
+    def step(params, x, weights):
+        return jax.lax.pmean(gradients(synced, params, x, weights), "batch")
+
+    spread = jax.pmap(step, axis_name="batch", in_axes=(None, 0, 0), out_axes=None)
+    came = spread(variables["params"], x.reshape(4, 2, 3, 5), weights.reshape(4, 2, 3, 5))
+    wanted = gradients(alone, variables["params"], x, weights)
+    for leaf in ("scale", "bias"):
+        np.testing.assert_allclose(came[leaf], wanted[leaf], rtol=1e-4, atol=1e-7)
+
+
+def test_gradients_flow_through_synchronised_statistics_as_through_those_of_the_global_batch():
+    x, weights = data(8, 5), np.linspace(-1, 1, 40, dtype=np.float32).reshape(8, 5)
+    alone, synced = layers.BatchNorm(), layers.BatchNorm(axis_name="batch")
+    variables = alone.init(jax.random.key(0), x, train=False)
+
+    def loss(module, x, weights):
+        out, _ = module.apply(variables, x, train=True, mutable=["batch_stats"])
+        return (weights * jnp.sin(out)).sum()
+
+    spread = jax.pmap(jax.grad(functools.partial(loss, synced)), axis_name="batch")
+    came = spread(x.reshape(4, 2, 5), weights.reshape(4, 2, 5)).reshape(8, 5)
+    wanted = jax.grad(functools.partial(loss, alone))(x, weights)
+    np.testing.assert_allclose(came, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_devices_draw_the_masks_of_one_device():
+    x, places = data(8, 6), np.arange(8, dtype=np.int32)
+    module = layers.Dropout(0.5)
+
+    def drop(x, positions):
+        rngs = {"dropout": jax.random.key(0)}
+        return module.apply({}, x, train=True, positions=positions, rngs=rngs)
+
+    spread = jax.pmap(drop)(x.reshape(4, 2, 6), places.reshape(4, 2))
+    assert (np.asarray(spread).reshape(x.shape) == dropped(x, places)).all()
+
+
+def test_dropout_keeps_the_expectation():
+    out = dropped(np.ones((50, 400), np.float32), None, rate=0.3)
+    deviation = np.sqrt(0.3 / 0.7 / out.size)
+    assert abs(out.mean() - 1) < 4 * deviation

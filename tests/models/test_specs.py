@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxall import models
 from jaxall.errors import UserError
@@ -64,6 +65,26 @@ def test_bfloat16_is_for_computing_only(name: str):
     assert logits.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0"])
+def test_statistics_and_gradients_of_a_bfloat16_network_are_float32(name: str):
+    settings = models.ModelSettings(name=name, precision="bfloat16")
+    module = models.build(models.find(name), settings, 4)
+    variables, _ = traced(module)
+
+    def loss_fn(params, stats, images):
+        filled, rngs = {"params": params, "batch_stats": stats}, {"dropout": jax.random.key(0)}
+        logits, updates = module.apply(
+            filled, images, train=True, rngs=rngs, mutable=["batch_stats"]
+        )
+        return logits.sum(), updates
+
+    image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
+    found = jax.eval_shape(
+        jax.grad(loss_fn, has_aux=True), variables["params"], variables["batch_stats"], image
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
+
+
 @pytest.mark.parametrize("size", [33, 100, 128, 201])
 @pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0"])
 def test_any_size_goes(name: str, size: int):
@@ -108,3 +129,17 @@ def test_the_two_layer_head_is_the_recipes_own():
     np.testing.assert_allclose(
         module.apply(variables, features, train=False), dense("dense3", x), rtol=2e-5
     )
+
+
+def test_the_two_layer_head_drops_between_its_first_activation_and_its_second_layer():
+    called = []
+
+    def record(function, arguments, settings, context):
+        if context.method_name == "__call__" and context.module.name:
+            called.append(context.module.name)
+        return function(*arguments, **settings)
+
+    module, features = head.TwoLayerHead(3), jnp.ones((2, 5))
+    with nn.intercept_methods(record):
+        module.init(jax.random.key(0), features, train=False)
+    assert called == ["norm0", "dense1", "norm1", "dropout", "dense2", "norm2", "dense3"]

@@ -131,3 +131,9 @@ def test_the_cpu_gets_no_grouped_convolution():
     convolve = jax.jit(lambda x, kernel: depthwise.depthwise(x, kernel, 1))
     text = convolve.trace(x, kernel).lower(lowering_platforms=("cpu",)).as_text()
     assert "stablehlo.convolution" not in text and "stablehlo.slice" in text
+
+
+def test_64_bit_integers_do_not_disturb_it():
+    arrays = drawn(2, 5, 5, 3, 3, 1)
+    with jax.enable_x64(True):
+        assert_agree(arrays, 1)

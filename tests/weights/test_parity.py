@@ -1,5 +1,6 @@
-"""Live agreement with torchvision: every block of every architecture, and one training step."""
+"""Live agreement with torchvision in evaluation mode: every block of every architecture."""
 
+import itertools
 import os
 import pathlib
 
@@ -8,27 +9,20 @@ import pytest
 
 from jaxall import models
 from jaxall import port as command
+from jaxall.models import densenet
 from jaxall.weights import parity, port
-from tests import hostile
+from tests import hostile, quick
+from tests.golden import file
 
-torchvision_cpu = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError)
-torch, torchvision = torchvision_cpu.torch, torchvision_cpu.torchvision
+make = pytest.importorskip("tests.golden.make", exc_type=ImportError)
 WEIGHTS = pathlib.Path(
     os.environ.get("JAXALL_WEIGHTS", pathlib.Path(__file__).parents[3] / "shared" / "weights")
 )
 REAL = WEIGHTS / "efficientnet_b0_finetuned_binary.pth"
 
 
-def network(name: str, **settings):
-    """torchvision's network with hostile weights."""
-    model = torchvision.models.get_model(name, weights=None, **settings)
-    tensors = hostile.state_dict({k: tuple(v.shape) for k, v in model.state_dict().items()})
-    model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in tensors.items()})
-    return model
-
-
-def tensors_of(model) -> dict[str, np.ndarray]:
-    return {key: value.detach().numpy().copy() for key, value in model.state_dict().items()}
+def tensors_of(network) -> dict[str, np.ndarray]:
+    return {key: value.detach().numpy().copy() for key, value in network.state_dict().items()}
 
 
 def modules_with_parameters(variables) -> set[str]:
@@ -36,32 +30,60 @@ def modules_with_parameters(variables) -> set[str]:
     return {"/".join(path[:depth]) for path in paths for depth in range(1, len(path) + 1)}
 
 
+def compare(name: str, network, tensors: dict[str, np.ndarray]) -> parity.Agreement:
+    spec = models.find(name)
+    images = hostile.images(make.IMAGE_SIZE)
+    return parity.compare(spec, port.port(spec, tensors), network, images, quick.options())
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("name", models.SPECS)
 def test_logits_and_every_block_agree_under_hostile_statistics(name: str):
-    spec, model, images = models.find(name), network(name), hostile.images(64)
-    hostile.calibrate(model, images)
-    variables = port.port(spec, tensors_of(model))
-    agreement = parity.compare(spec, variables, model, images)
+    network, _ = make.hostile_network(name)
+    tensors = tensors_of(network)
+    agreement = compare(name, network, tensors)
+    print(f"{name}: logits {agreement.logits:.1e}, worst {agreement.worst}")
     assert agreement.logits < 1e-5
     assert agreement.worst[1] < 1e-5, agreement.worst
-    # Every module with parameters is compared, but the backbone, whose output is pooled only here.
-    assert modules_with_parameters(variables) - set(agreement.blocks) <= {"backbone", "head"}
-    print(f"{name}: logits {agreement.logits:.1e}, worst {agreement.worst}")
+    modules = modules_with_parameters(port.port(models.find(name), tensors))
+    assert set(agreement.blocks) == modules - {"backbone"}  # which is pooled here only
 
 
 @pytest.mark.parity
 def test_one_wrong_value_is_found_and_placed():
-    spec, model, images = models.find("densenet121"), network("densenet121"), hostile.images(64)
-    hostile.calibrate(model, images)
-    tensors = tensors_of(model)
+    network, _ = make.hostile_network("densenet121")
+    tensors = tensors_of(network)
     tensors["features.denseblock2.denselayer3.norm2.weight"][5] *= 1.1
-    agreement = parity.compare(spec, port.port(spec, tensors), model, images)
+    agreement = compare("densenet121", network, tensors)
     differing = [path for path, share in agreement.blocks.items() if share > 1e-5]
-    inside = [path for path in differing if path.count("/") == 3]
-    assert inside[0] == "backbone/denseblock2/denselayer3/norm2"
-    assert not any("denseblock1" in path or "transition1" in path for path in differing)
+    assert differing[0] == "backbone/denseblock2/denselayer3/norm2"
+    assert len(differing) > 100
     assert agreement.logits > 1e-5
+
+
+@pytest.mark.parity
+def test_a_missing_activation_is_found_right_behind_its_place(monkeypatch):
+    name = "densenet121"
+    network, _ = make.hostile_network(name)
+    spec, variables = models.find(name), port.port(models.find(name), tensors_of(network))
+    relu, calls = densenet.nn.relu, itertools.count()
+    # The first is the stem's, the next two are the first layer's.
+    monkeypatch.setattr(densenet.nn, "relu", lambda x: x if next(calls) == 2 else relu(x))
+    images = hostile.images(make.IMAGE_SIZE)
+    agreement = parity.compare(spec, variables, network, images, quick.options())
+    differing = [path for path, share in agreement.blocks.items() if not share < 1e-5]
+    assert differing[0] == "backbone/denseblock1/denselayer1/conv2"
+    assert agreement.logits > 1e-5
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", models.SPECS)
+def test_the_golden_file_is_what_its_recipe_makes(name: str):
+    kept, made = file.load(name), make.make(name)
+    assert kept.shapes == made.shapes
+    assert kept.image_size == made.image_size
+    assert kept.gains == pytest.approx(made.gains, rel=1e-4)
+    assert parity.relative_difference(made.logits, kept.logits) < 1e-5
 
 
 @pytest.mark.real

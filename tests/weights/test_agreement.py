@@ -1,0 +1,54 @@
+"""What counts as agreement; needs no torch."""
+
+import math
+
+import numpy as np
+import pytest
+
+from jaxall import models
+from jaxall.weights import parity
+from tests.golden import file
+
+
+def test_a_difference_is_a_share_of_the_largest_reference_value():
+    assert parity.relative_difference(np.array([1.0, -3.5]), np.array([1.0, -4.0])) == 0.125
+
+
+def test_zeros_that_should_be_zeros_agree():
+    assert parity.relative_difference(np.zeros(3), np.zeros(3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "reference"),
+    [
+        (np.ones(3), np.zeros(3)),
+        (np.array([1.0, np.nan]), np.ones(2)),
+        (np.ones(2), np.array([1.0, np.inf])),
+        (np.ones((2, 1)), np.ones((2, 2))),
+    ],
+)
+def test_what_cannot_be_compared_is_no_agreement(value: np.ndarray, reference: np.ndarray):
+    assert math.isnan(parity.relative_difference(value, reference))
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.1, math.nan, 0.2), (math.nan, 0.1, 0.2), (0.1, 0.2, math.nan)]
+)
+def test_a_block_without_a_number_is_the_worst(shares: tuple[float, ...]):
+    blocks = dict(zip("abc", shares, strict=True))
+    name, share = parity.Agreement(logits=0.0, blocks=blocks).worst
+    assert math.isnan(share)
+    assert math.isnan(blocks[name])
+
+
+@pytest.mark.parametrize("name", models.SPECS)
+def test_every_torch_module_with_parameters_is_compared_with_something(name: str):
+    spec, shapes = models.find(name), file.load(name).shapes
+    keys = {k: len(shape) for k, shape in shapes.items() if not k.endswith("num_batches_tracked")}
+    pairs = parity.torch_modules(spec, keys)
+    assert set(pairs.values()) <= {
+        key.rsplit(".", depth)[0] for key in keys for depth in range(1, 9)
+    }
+    assert pairs["backbone"] == "features"
+    with_kernels = {key.rpartition(".")[0] for key in keys}
+    assert with_kernels <= set(pairs.values())
