@@ -20,7 +20,7 @@ from jaxall.models.densenet import OLD_NAMES
 from jaxall.weights import port
 
 if TYPE_CHECKING:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] (an extra)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def compare(
     Every module with parameters is compared but the backbone, which pools its output here and
     doesn't in torch. `compiler_options` are XLA's, for compiling a deep network faster.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     keys = {
         key: value.ndim
@@ -162,8 +162,8 @@ def reference(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> "tor
         UserError: torch or torchvision is missing or can't be loaded, or refuses the tensors.
     """
     try:
-        import torch
-        import torchvision
+        import torch  # pyright: ignore[reportMissingImports] (an extra)
+        import torchvision  # pyright: ignore[reportMissingImports] (an extra)
     except (ImportError, RuntimeError) as error:
         raise UserError(
             "comparing needs torch and torchvision (pip install 'jaxall[torch]'); "

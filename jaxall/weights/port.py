@@ -3,9 +3,11 @@
 Values go by rank: 4 (convolutions) OIHW -> HWIO, 2 (dense) transposed, 1 as they are.
 """
 
+import functools
 import json
 import pathlib
 import re
+import types
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -53,14 +55,15 @@ def convert(value: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(value, np.float32)
 
 
-def abstract_paths(spec: models.ModelSpec, classes: int) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache(32)
+def abstract_paths(spec: models.ModelSpec, classes: int) -> Mapping[str, tuple[int, ...]]:
     """Path and shape of every variable of torchvision's classifier; computes nothing."""
     module = models.torchvision_classifier(spec, classes)
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
     variables = jax.eval_shape(
         lambda key, x: module.init(key, x, train=False), jax.random.key(0), image
     )
-    return {path: leaf.shape for path, leaf in flatten(variables).items()}
+    return types.MappingProxyType({path: x.shape for path, x in flatten(variables).items()})
 
 
 def flatten(tree: Any) -> dict[str, Any]:

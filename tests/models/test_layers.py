@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxall.models import layers
+from tests import quick
 
 
 def data(*shape: int) -> np.ndarray:
@@ -62,7 +63,8 @@ def test_synchronised_statistics_are_those_of_the_global_batch():
 def dropped(x, positions, *, rate=0.5, whole_example=False, train=True, seed=0):
     module = layers.Dropout(rate, whole_example)
     rngs = {"dropout": jax.random.key(seed)}
-    return np.asarray(module.apply({}, x, train=train, positions=positions, rngs=rngs))
+    apply = quick.jit(functools.partial(module.apply, {}, train=train))
+    return np.asarray(apply(x, positions=positions, rngs=rngs))
 
 
 @pytest.mark.parametrize("whole_example", [False, True])

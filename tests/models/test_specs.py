@@ -27,11 +27,12 @@ PARAMETERS = {  # as torchvision's own tables have them
 
 
 def traced(module, size=64):
+    """Shapes and types of the variables and the logits."""
     image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    variables = jax.eval_shape(
-        lambda k, x: module.init(k, x, train=False), jax.random.key(0), image
+    logits, variables = jax.eval_shape(
+        lambda x: module.init_with_output(jax.random.key(0), x, train=False), image
     )
-    return variables, jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, image)
+    return variables, logits
 
 
 def test_all_twelve_are_there():
