@@ -1,5 +1,7 @@
 import os
 import pathlib
+import platform
+import resource
 import subprocess
 import sys
 
@@ -75,3 +77,27 @@ print(jax.config.jax_compilation_cache_dir)
 
 def test_a_single_process_joins_nobody():
     runtime.join_hosts("", 1, 0)
+
+
+def test_freed_memory_is_kept_where_the_c_library_is_glibc():
+    # In a process of its own: the setting can't be taken back. The third use of as much memory
+    # must not ask the kernel for its pages again.
+    program = """
+import resource, sys
+from jaxall import runtime
+kept = runtime.keep_memory()
+def faults():
+    bytearray(2**28)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+first, second = faults(), faults()
+print(kept, faults() - second)
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    kept, faults = outcome.stdout.split()
+    if platform.libc_ver()[0] == "glibc":
+        assert kept == "True"
+        assert int(faults) < 2**28 // resource.getpagesize() // 100
+    else:
+        assert kept == "False"

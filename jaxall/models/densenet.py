@@ -4,7 +4,7 @@ Huang et al., 2017, https://arxiv.org/abs/1608.06993
 """
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from jaxall.models import layers
 from jaxall.models.spec import ModelSpec
+from jaxall.ops import dense_block, moments
 
 # name: (growth rate, layers per block, stem channels, features, parameters, official file)
 VARIANTS = {
@@ -26,20 +27,19 @@ BOTTLENECK = 4  # channels of the 1x1 convolution, in growth rates
 
 
 class DenseLayer(nn.Module):
-    """BN-ReLU-Conv1x1-BN-ReLU-Conv3x3; [N,H,W,C] -> [N,H,W,growth]."""
+    """BN-ReLU-Conv1x1-BN-ReLU-Conv3x3 with running statistics; [N,H,W,C] -> [N,H,W,growth]."""
 
     growth: int
     dtype: Any
-    axis_name: str | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         """Returns the new maps only; the block concatenates."""
-        norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name, dtype=self.dtype)
+        norm = functools.partial(layers.BatchNorm, dtype=self.dtype)
         conv = functools.partial(layers.Conv, dtype=self.dtype)
-        x = nn.relu(norm(name="norm1")(x, train=train))
+        x = nn.relu(norm(name="norm1")(x, train=False))
         x = conv(BOTTLENECK * self.growth, 1, name="conv1")(x)
-        x = nn.relu(norm(name="norm2")(x, train=train))
+        x = nn.relu(norm(name="norm2")(x, train=False))
         return conv(self.growth, 3, name="conv2")(x)
 
 
@@ -54,12 +54,44 @@ class DenseBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Concatenates along the channels, oldest first."""
-        for index in range(self.count):
-            layer = DenseLayer(
-                self.growth, self.dtype, self.axis_name, name=f"denselayer{index + 1}"
-            )
-            x = jnp.concatenate([x, layer(x, train=train)], -1)
+        names = [f"denselayer{index + 1}" for index in range(self.count)]
+        if train and not self.is_initializing():
+            return self._train(x, names)
+        for name in names:
+            layer = DenseLayer(self.growth, self.dtype, name=name)
+            x = jnp.concatenate([x, layer(x)], -1)
         return x
+
+    def _train(self, x: jax.Array, names: list[str]) -> jax.Array:
+        """The same layers with the batch's statistics, as one operation."""
+        params, stats = self.variables["params"], self.variables["batch_stats"]
+        given = [_parameters(params[name]) for name in names]
+        output = dense_block.dense_block(x, given, layers.EPSILON, self.axis_name)
+        output = cast(dense_block.Output, output)
+        count = moments.count(x.shape, self.axis_name)
+        for name, inner in zip(names, output.inner, strict=True):
+            own = stats[name]
+            channels = len(own["norm1"]["mean"])
+            outer = moments.Moments(*(values[:channels] for values in output.moments))
+            new = {
+                norm: layers.updated(
+                    moments.Moments(**own[norm]), found, count, layers.MOMENTUM
+                )._asdict()
+                for norm, found in (("norm1", outer), ("norm2", inner))
+            }
+            self.put_variable("batch_stats", name, new)
+        return output.maps
+
+
+def _parameters(layer: Any) -> dense_block.Layer:
+    return dense_block.Layer(
+        scale1=layer["norm1"]["scale"],
+        bias1=layer["norm1"]["bias"],
+        kernel1=layer["conv1"]["kernel"],
+        scale2=layer["norm2"]["scale"],
+        bias2=layer["norm2"]["bias"],
+        kernel2=layer["conv2"]["kernel"],
+    )
 
 
 class Transition(nn.Module):

@@ -11,7 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxall.ops import depthwise
+from jaxall.ops import depthwise, moments
+from jaxall.ops.moments import Moments
+
+MOMENTUM, EPSILON = 0.9, 1e-5  # of batch normalisation; torch's defaults (its momentum is 0.1)
 
 # torch.nn.Linear's default: uniform within +-1/sqrt(fan_in).
 linear_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -42,8 +45,8 @@ class BatchNorm(nn.Module):
         dtype: of the output; statistics and parameters are float32 always.
     """
 
-    momentum: float = 0.9
-    epsilon: float = 1e-5
+    momentum: float = MOMENTUM
+    epsilon: float = EPSILON
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
@@ -55,35 +58,24 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
-        if train:
-            mean, var, count = self._moments(x)
-            if not self.is_initializing():
-                keep, take = self.momentum, 1 - self.momentum
-                unbiased = var * (count / max(count - 1, 1))
-                running_mean.value = keep * running_mean.value + take * mean
-                running_var.value = keep * running_var.value + take * unbiased
+        if not train:
+            found = Moments(running_mean.value, running_var.value)
+        elif self.is_initializing():
+            found = moments.moments(x)
         else:
-            mean, var = running_mean.value, running_var.value
-        # Centred first: a mean that is large beside the deviation then costs no digits.
-        centred = x.astype(jnp.float32) - _per_channel(mean, x.ndim)
-        factor = _per_channel(scale * jax.lax.rsqrt(var + self.epsilon), x.ndim)
-        return (centred * factor + _per_channel(bias, x.ndim)).astype(self.dtype)
-
-    def _moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array, int]:
-        """Mean and biased variance per channel, and over how many values they were taken."""
-        axes = tuple(range(x.ndim - 1))
-        x = x.astype(jnp.float32)
-        mean, square = jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)
-        count = x.size // x.shape[-1]
-        if self.axis_name is not None and not self.is_initializing():
-            mean, square = jax.lax.pmean((mean, square), self.axis_name)
-            count *= jax.lax.axis_size(self.axis_name)
-        return mean, jnp.maximum(square - jnp.square(mean), 0), count
+            found = moments.moments(x, self.axis_name)
+            count = moments.count(x.shape, self.axis_name)
+            running = Moments(running_mean.value, running_var.value)
+            running_mean.value, running_var.value = updated(running, found, count, self.momentum)
+        return moments.normalise(x, found, scale, bias, self.epsilon, self.dtype)
 
 
-def _per_channel(values: jax.Array, rank: int) -> jax.Array:
-    """[C] as [1,...,1,C]."""
-    return values.reshape((1,) * (rank - 1) + (-1,))
+def updated(running: Moments, found: Moments, count: int, momentum: float) -> Moments:
+    """Running statistics after a batch of `count` values per channel; `momentum` is kept."""
+    unbiased = Moments(found.mean, found.var * (count / max(count - 1, 1)))
+    return Moments(
+        *(momentum * x + (1 - momentum) * y for x, y in zip(running, unbiased, strict=True))
+    )
 
 
 class Conv(nn.Module):

@@ -1,0 +1,216 @@
+"""A dense block in training as one differentiable operation.
+
+Written plainly, every layer concatenates all maps before it, takes their batch statistics anew,
+and keeps its normalised copy of them for the backward pass: memory traffic grows with the square
+of the depth. But maps never change once they are made. So here
+
+- their mean and variance are taken once and serve every later layer's norm,
+- they lie in one buffer, into which each layer writes its own,
+- the normalised copies are computed again in the backward pass instead of being kept
+  (Pleiss et al., 2017, https://arxiv.org/abs/1707.06990).
+
+The function and its gradients are those of the plain form.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxall.ops.moments import Moments, moments, normalise, per_channel
+
+
+class Layer(NamedTuple):
+    """Parameters of BN-ReLU-Conv1x1-BN-ReLU-Conv3x3 after C maps, float32; or their gradients."""
+
+    scale1: jax.Array  # [C]
+    bias1: jax.Array  # [C]
+    kernel1: jax.Array  # [1,1,C,B]
+    scale2: jax.Array  # [B]
+    bias2: jax.Array  # [B]
+    kernel2: jax.Array  # [3,3,B,growth]
+
+
+class Output(NamedTuple):
+    """What a block gives.
+
+    Attributes:
+        maps: [N,H,W,C + L growth], the input first, in the input's type.
+        moments: of each of the maps, over the batch.
+        inner: for each layer, the moments in front of its second norm.
+    """
+
+    maps: jax.Array
+    moments: Moments
+    inner: tuple[Moments, ...]
+
+
+class _Residuals(NamedTuple):
+    layers: tuple[Layer, ...]
+    output: Output
+    squeezed: tuple[jax.Array, ...]  # for each layer, what the 1x1 convolution gave: [N,H,W,B]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def dense_block(
+    x: jax.Array, layers: Sequence[Layer], epsilon: float, axis_name: str | None
+) -> Output:
+    """Runs L layers, each fed with all the maps before it.
+
+    Args:
+        x: [N,H,W,C]; its type is the one convolutions compute in.
+        layers: the parameters, first layer first.
+        epsilon: added to every variance.
+        axis_name: mapped axis over which statistics are averaged; None keeps them local.
+    """
+    return _forward(x, layers, epsilon, axis_name)[0]
+
+
+def _forward(
+    x: jax.Array, layers: Sequence[Layer], epsilon: float, axis_name: str | None
+) -> tuple[Output, _Residuals]:
+    growth = layers[0].kernel2.shape[-1]
+    maps = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, growth * len(layers))))
+    found = moments(x, axis_name)
+    inner, squeezed = [], []
+    for layer in layers:
+        channels = len(layer.scale1)
+        opened = _norm_relu(maps[..., :channels], found, layer.scale1, layer.bias1, epsilon)
+        bottle = _pointwise(opened, layer.kernel1)
+        inner.append(moments(bottle, axis_name))
+        narrow = _norm_relu(bottle, inner[-1], layer.scale2, layer.bias2, epsilon)
+        new = _conv3x3(narrow, layer.kernel2)
+        maps = lax.dynamic_update_slice(maps, new, (0, 0, 0, channels))
+        found = Moments(*map(jnp.append, found, moments(new, axis_name)))
+        squeezed.append(bottle)
+    output = Output(maps, found, tuple(inner))
+    return output, _Residuals(tuple(layers), output, tuple(squeezed))
+
+
+def _backward(
+    epsilon: float, axis_name: str | None, residuals: _Residuals, gradient: Output
+) -> tuple[jax.Array, list[Layer]]:
+    """From the last layer to the first; a map's gradient is whole once its own layer is reached."""
+    layers, output, squeezed = residuals
+    maps, found = output.maps, output.moments
+    by_maps, by_moments = gradient.maps, gradient.moments
+    gradients = []
+    for layer, bottle, inner, by_inner in zip(
+        reversed(layers),
+        reversed(squeezed),
+        reversed(output.inner),
+        reversed(gradient.inner),
+        strict=True,
+    ):
+        channels, growth = len(layer.scale1), layer.kernel2.shape[-1]
+        own = slice(channels, channels + growth)
+        by_new = by_maps[..., own] + _through_moments(
+            maps[..., own], _take(found, own), _take(by_moments, own), axis_name
+        )
+        narrow = _norm_relu(bottle, inner, layer.scale2, layer.bias2, epsilon)
+        by_narrow, kernel2 = _conv3x3_vjp(narrow, layer.kernel2, by_new)
+        by_bottle, scale2, bias2, more = _norm_relu_vjp(
+            bottle, inner, layer.scale2, layer.bias2, epsilon, by_narrow
+        )
+        total = Moments(*map(jnp.add, by_inner, more))
+        by_bottle += _through_moments(bottle, inner, total, axis_name)
+
+        seen, before = maps[..., :channels], _take(found, slice(channels))
+        opened = _norm_relu(seen, before, layer.scale1, layer.bias1, epsilon)
+        by_opened, kernel1 = _pointwise_vjp(opened, layer.kernel1, by_bottle)
+        by_seen, scale1, bias1, more = _norm_relu_vjp(
+            seen, before, layer.scale1, layer.bias1, epsilon, by_opened
+        )
+        by_maps = by_maps.at[..., :channels].add(by_seen)
+        by_moments = Moments(
+            *(a.at[:channels].add(b) for a, b in zip(by_moments, more, strict=True))
+        )
+        gradients.append(Layer(scale1, bias1, kernel1, scale2, bias2, kernel2))
+    first = slice(len(layers[0].scale1))
+    by_x = by_maps[..., first] + _through_moments(
+        maps[..., first], _take(found, first), _take(by_moments, first), axis_name
+    )
+    return by_x, gradients[::-1]
+
+
+dense_block.defvjp(_forward, _backward)
+
+
+def _take(of: Moments, channels: slice) -> Moments:
+    return Moments(of.mean[channels], of.var[channels])
+
+
+def _norm_relu(
+    x: jax.Array, of: Moments, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> jax.Array:
+    return jnp.maximum(normalise(x, of, scale, bias, epsilon, x.dtype), 0)
+
+
+def _norm_relu_vjp(
+    x: jax.Array,
+    of: Moments,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+    gradient: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array, Moments]:
+    """Gradients by x with the moments held, by scale, by bias, and by the moments."""
+    deviation = lax.rsqrt(of.var + epsilon)
+    passed = normalise(x, of, scale, bias, epsilon, x.dtype) > 0
+    by_y = jnp.where(passed, gradient, 0)
+    wide = by_y.astype(jnp.float32)
+    by_bias, along = wide.sum((0, 1, 2)), (wide * x.astype(jnp.float32)).sum((0, 1, 2))
+    along -= of.mean * by_bias  # afterwards, so that no centred copy of x is kept
+    by_x = by_y * per_channel(scale * deviation, 4).astype(x.dtype)
+    by_moments = Moments(-scale * deviation * by_bias, -0.5 * scale * deviation**3 * along)
+    return by_x, along * deviation, by_bias, by_moments
+
+
+def _through_moments(
+    x: jax.Array, of: Moments, gradient: Moments, axis_name: str | None
+) -> jax.Array:
+    """The gradient by x of moments taken of it."""
+    if axis_name is not None:
+        gradient = lax.pmean(gradient, axis_name)
+    count = x.size // x.shape[-1]
+    centred = x.astype(jnp.float32) - per_channel(of.mean, 4)
+    by_square = per_channel(gradient.var * (2 / count), 4)
+    return (per_channel(gradient.mean / count, 4) + centred * by_square).astype(x.dtype)
+
+
+def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.dot_general(x, kernel[0, 0].astype(x.dtype), (((3,), (0,)), ((), ())))
+
+
+def _pointwise_vjp(
+    x: jax.Array, kernel: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    by_x = lax.dot_general(gradient, kernel[0, 0].astype(x.dtype), (((3,), (1,)), ((), ())))
+    # The narrow operand first: in the other order XLA copies the wide one to transpose it.
+    by_kernel = lax.dot_general(
+        gradient.reshape(-1, gradient.shape[-1]),
+        x.reshape(-1, x.shape[-1]),
+        (((0,), (0,)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+    return by_x, by_kernel.T[None, None]
+
+
+def _conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel.astype(x.dtype),
+        (1, 1),
+        ((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _conv3x3_vjp(
+    x: jax.Array, kernel: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    _, pull = jax.vjp(_conv3x3, x, kernel)
+    return pull(gradient)
