@@ -4,6 +4,7 @@ VENV ?= .venv
 TORCH ?= torch torchvision
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: quickstart test parity real check clean
 
@@ -19,13 +20,13 @@ quickstart: $(STAMP)
 	$(BIN)/python -m jaxall.evaluate runs/quickstart --split test
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not parity and not real and not gpu"
+	$(PYTEST) -m "not parity and not real and not gpu"
 
 # Against torchvision itself; installs torch, of any build, where it is not there yet.
 parity: $(STAMP)
 	$(BIN)/python -c "import torch, torchvision" 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/python -m pytest -m parity
+	$(PYTEST) --dist worksteal -m parity
 
 # On real pictures and weights in $$JAXALL_DATA, $$JAXALL_WEIGHTS or ../shared, where there are any.
 real: $(STAMP)

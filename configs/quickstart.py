@@ -1,4 +1,4 @@
-"""Quickstart: drawn smears (no photographs), EfficientNet-B0 from random weights at 64 pixels.
+"""Quickstart: drawn smears (no photographs), DenseNet-121 from random weights at 64 pixels.
 
 make quickstart
 """
@@ -13,9 +13,7 @@ def get_config() -> config.Config:
         data=config.DataSettings(name="drawn_smears", root="runs/drawn_smears"),
         preprocessing=config.PreprocessingSettings(image_size=64),
         augmentation=(config.FlipHorizontal(), config.FlipVertical(), config.Rotate(degrees=180.0)),
-        model=config.ModelSettings(
-            name="efficientnet_b0", init="none", head="linear", dropout=0.0, drop_path=0.0
-        ),
-        optim=config.OptimSettings(learning_rate=2e-3, schedule="cosine", warmup_epochs=1.0),
-        train=config.TrainSettings(batch_size=16, epochs=18.0),
+        model=config.ModelSettings(name="densenet121", init="none", head="linear"),
+        optim=config.OptimSettings(learning_rate=1e-3, schedule="cosine", warmup_epochs=1.0),
+        train=config.TrainSettings(batch_size=16, epochs=11.0),
     )
