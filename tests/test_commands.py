@@ -71,6 +71,7 @@ def program(tmp_path_factory):
         "train",
         *("--config", QUICKSTART, "--workdir", run),
         f"--config.data.root={folder / 'drawn'}",
+        "--config.model.name=efficientnet_b0",
         f"--config.model.init={weights}",
         "--config.preprocessing.image_size=33",
         "--config.train.batch_size=16",
@@ -169,7 +170,7 @@ def test_train_writes_down_every_step_and_epoch(program):
         ("step", 2),
         ("epoch", 2),
     ]
-    assert [record["learning_rate"] for record in records] == pytest.approx([0, 0.001, 0.001])
+    assert [record["learning_rate"] for record in records] == pytest.approx([0, 5e-4, 5e-4])
     epoch = records[-1]
     assert epoch["train_examples"] == 32
     assert epoch["validation_examples"] == 8
