@@ -38,4 +38,4 @@ check: $(STAMP)
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV)

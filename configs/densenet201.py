@@ -1,6 +1,6 @@
 """B-ALL subtypes: DenseNet-201 features and a two-layer head, the recipe of the first report.
 
-After Ghaderzadeh et al., 2021, https://doi.org/10.1002/int.22753. Two departures, on purpose:
+After Ghaderzadeh et al., 2022, https://doi.org/10.1002/int.22753. Two departures, on purpose:
 inputs are normalised as the ImageNet weights want them (the report's is
 --config.preprocessing.normalisation=unit), and duplicates stay on one side of the split (the
 report's is --config.split.kind=random).

@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from jaxall import config as config_lib
 from jaxall import data as data_lib
 from jaxall.data import dataset, duplicates, pipeline, splits
 from jaxall.data.preprocessing import Preprocessing
+from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
 from jaxall.reporting import progress
 
@@ -64,14 +66,23 @@ def open_or_begin(
     Raises:
         UserError: the folder holds a run with other settings; and as `begin` and `resume`.
     """
-    is_first = jax.process_index() == 0
-    if is_first:
-        workdir.save_config(folder, config)
-    if is_first and not workdir.exists(folder):
-        begin(config, folder, console)
-    if jax.process_count() > 1:  # the others wait for the folder, which all hosts must see
-        multihost_utils.sync_global_devices("the run's folder")
-    return resume(workdir.load(folder), config.data.root)
+    refusal = None
+    if jax.process_index() == 0:
+        try:
+            workdir.save_config(folder, config)
+            if not workdir.exists(folder):
+                begin(config, folder, console)
+        except (OSError, UserError) as error:
+            refusal = error
+    # The others wait for the folder, which all hosts must see.
+    is_ready = refusal is None
+    if jax.process_count() > 1:
+        is_ready = bool(multihost_utils.broadcast_one_to_all(np.array(is_ready)))
+    if refusal is not None:
+        raise refusal
+    if not is_ready:
+        raise UserError("process 0 can't set up the run: what it printed says why")
+    return resume(workdir.load(folder), config.data.root, ("train", "validation"))
 
 
 def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console) -> None:
@@ -82,12 +93,13 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     """
     data_set = data_lib.load(config.data)
     if data_set.note:
-        console.print(f"[yellow]note:[/] {data_set.note}", soft_wrap=True)
+        console.print("note:", data_set.note, style="yellow", soft_wrap=True)
     with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
         checked = dataset.check(data_set, progress=lambda done, _total: report(done))
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
     splits.save_csv(split, data_set, folder / workdir.SPLIT)
+    dataset.save_sha256(data_set, checked, folder / workdir.PICTURES)
     facts = {
         "data": {
             "name": data_set.name,
@@ -105,12 +117,13 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     workdir.save_facts(folder, data_set.class_names, preprocessing_of(config), facts)
 
 
-def resume(run: workdir.Run, root: str) -> Material:
+def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
     """The same material again, from the split that was saved.
 
     Args:
         run: the run to go on with.
         root: where the pictures are now.
+        sides: those that will be read.
 
     Raises:
         UserError: the pictures are not those of the saved split.
@@ -118,6 +131,8 @@ def resume(run: workdir.Run, root: str) -> Material:
     settings = dataclasses.replace(run.config.data, root=root)
     data_set = data_lib.load(settings)
     split = splits.load_csv(run.workdir / workdir.SPLIT, data_set)
+    rows = np.concatenate([split.indices(side) for side in sides]).tolist()
+    dataset.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)
 
 

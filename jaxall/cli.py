@@ -69,6 +69,9 @@ def _parse(argv: Sequence[str], check: Callable[[Sequence[str]], None]) -> list[
 
 
 def console(*, is_quiet: bool = False) -> rich_console.Console:
-    """Where commands speak: the terminal, or plain lines of a readable width."""
+    """Where commands speak: the terminal, or plain lines of a readable width.
+
+    Brackets in names of files are text, not markup.
+    """
     width = None if sys.stdout.isatty() else WIDTH
-    return rich_console.Console(width=width, highlight=False, quiet=is_quiet)
+    return rich_console.Console(width=width, highlight=False, markup=False, quiet=is_quiet)

@@ -25,7 +25,7 @@ from jaxall.data.transforms import (
     FlipVertical,
     Rotate,
 )
-from jaxall.errors import UserError
+from jaxall.errors import UserError, refuse
 from jaxall.evaluation import scores
 from jaxall.models.head import ModelSettings
 from jaxall.training.optim import OptimSettings
@@ -65,7 +65,7 @@ class Config:
         if mistakes := list(_mistakes(Config, _to_plain(self), "")):
             raise UserError("; ".join(mistakes))
         checks = [
-            lambda: models.find(self.model.name),
+            lambda: self._check_size(models.find(self.model.name)),
             self._check_names,
             self.split.validate,
             self.preprocessing.validate,
@@ -81,8 +81,15 @@ class Config:
                 check()
             except UserError as error:
                 problems.append(str(error))
-        if problems:
-            raise UserError("; ".join(problems))
+        refuse(problems)
+
+    def _check_size(self, spec: models.ModelSpec) -> None:
+        size = self.preprocessing.image_size
+        if 0 < size < spec.min_image_size:
+            raise UserError(
+                f"preprocessing.image_size of {spec.name} is at least {spec.min_image_size}; "
+                f"got {size}"
+            )
 
     def _check_names(self) -> None:
         problems = []
@@ -98,8 +105,13 @@ class Config:
             )
         if self.seed < 0:
             problems.append(f"seed is at least 0; got {self.seed}")
-        if problems:
-            raise UserError("; ".join(problems))
+        epochs, warmup = self.train.epochs, self.optim.warmup_epochs
+        if 0 < epochs < warmup:
+            problems.append(f"optim.warmup_epochs is at most the {epochs:g} epochs; got {warmup:g}")
+        if 0 < epochs <= max(self.optim.step_epochs, default=0.0):
+            steps = self.optim.step_epochs
+            problems.append(f"optim.step_epochs lie before the end, epoch {epochs:g}; got {steps}")
+        refuse(problems)
 
     def to_json(self) -> str:
         """The settings as JSON text."""

@@ -13,3 +13,9 @@ class UserError(ValueError):
     def __init__(self, message: str, details: Iterable[str] = ()):
         super().__init__(message)
         self.details = tuple(details)
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raises one UserError with all problems, if there are any."""
+    if found := list(problems):
+        raise UserError("; ".join(found))

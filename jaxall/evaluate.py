@@ -29,7 +29,7 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
     """
     console = cli.console()
     run = workdir.load(folder)
-    material = assembly.resume(run, root or run.config.data.root)
+    material = assembly.resume(run, root or run.config.data.root, (side,))
     source = material.source(side)
     model = trained.load(run, checkpoint)
     with progress.bar(console, f"{side} side", len(source)) as report:
@@ -55,7 +55,7 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
     plots.confusion_matrix(found["confusion"], run.class_names, target / "confusion.png", title)
     plots.roc(predictions, target / "roc.png", title)
     console.print(tables.score_table(found, title, baselines))
-    console.print(f"[yellow]mind:[/] {run.facts['data']['caveat']}", soft_wrap=True)
+    console.print("mind:", run.facts["data"]["caveat"], style="yellow", soft_wrap=True)
     for name in ("scores.json", "predictions.csv", "confusion.png", "roc.png"):
         console.print(f"  {target / name}", soft_wrap=True)
 

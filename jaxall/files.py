@@ -5,10 +5,15 @@ import pathlib
 import uuid
 
 
-def write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Replaces a file in one step, so that a crash leaves the old one or the new; text is UTF-8.
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The inverse of `write` for text."""
+    return pathlib.Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
-    Missing folders are made.
+
+def write(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Replaces a file in one step, so that a crash leaves the old one or the new.
+
+    Text is UTF-8; bytes of file names that aren't are kept as they are. Missing folders are made.
     """
     path = pathlib.Path(path)
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content

@@ -9,6 +9,7 @@ import pathlib
 
 import numpy as np
 from absl import flags
+from rich import console as rich_console
 from rich import table
 
 from jaxall import cli, files, models, runtime
@@ -77,11 +78,26 @@ def main(arguments: list[str]) -> int:
     variables = port.load(spec, file)
     out = pathlib.Path(_OUT.value or f"{spec.name}.safetensors")
     facts = {"source": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    agreement = verify(spec, file, variables) if _VERIFY.value else None
+    if agreement is not None:
+        _report(agreement, spec, facts, out, console)
     port.save(out, spec, variables, facts)
     console.print(f"{spec.name}: {file} -> {out}", soft_wrap=True)
-    if not _VERIFY.value:
-        return 0
-    agreement = verify(spec, file, variables)
+    return 0
+
+
+def _report(
+    agreement: parity.Agreement,
+    spec: models.ModelSpec,
+    facts: dict[str, str],
+    out: pathlib.Path,
+    console: rich_console.Console,
+) -> None:
+    """Writes and prints the agreement.
+
+    Raises:
+        UserError: it is too small for the port to be right.
+    """
     report_file = out.with_suffix(".parity.json")
     files.write(
         report_file,
@@ -93,12 +109,12 @@ def main(arguments: list[str]) -> int:
     )
     console.print(agreement_table(agreement))
     console.print(f"report: {report_file}", soft_wrap=True)
-    if not max(agreement.logits, agreement.worst[1]) <= TOLERANCE:
+    path, worst = agreement.worst
+    if not (agreement.logits <= TOLERANCE and worst <= TOLERANCE):  # NaN is neither
         raise UserError(
-            f"{out} disagrees with torchvision: {agreement.worst[0]} by {agreement.worst[1]:.1e}, "
+            f"the port disagrees with torchvision and is not kept: {path} by {worst:.1e}, "
             f"logits by {agreement.logits:.1e}; at most {TOLERANCE:.0e} is right"
         )
-    return 0
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class RunLog:
         devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
         counts = ", ".join(f"{len(split.indices(side))} {side}" for side in splits.SIDES)
         self._console.print(
-            f"[bold]{config.name}[/]: {config.model.name} from {config.model.init}, "
+            f"{config.name}: {config.model.name} from {config.model.init}, "
             f"{material.preprocessing.image_size} px, {config.model.precision}, "
             f"{jax.device_count()} x {devices} ({config.train.parallel})\n"
             f"{material.data_set.name}: {counts} pictures, {config.split.kind} split; "

@@ -1,34 +1,43 @@
 """What a command sets before JAX opens a device: flags, memory, the compilation cache, hosts."""
 
 import ctypes
+import mmap
 import os
 import pathlib
-import re
 import sys
 
 import jax
-from jaxlib import version as jaxlib_version
+import jaxlib
+
+from jaxall.errors import UserError
 
 # XLA's new CPU library runs kernel gradients of convolutions two to eight times slower than the
-# old one. An unknown flag aborts the process, so it is given only to versions that were tried.
-_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-_CPU_FLAG_VERSIONS = ((0, 10, 2), (0, 13))
+# old one.
+_CPU_FLAG = ("xla_cpu_experimental_ynn_fusion_type", "individual_convolution")
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+def xla_flags(present: str, library: pathlib.Path) -> str:
+    """`present` with the flags that make the CPU fast, where this build of XLA knows them.
 
+    XLA aborts the process at a flag that it doesn't know, so its name and its value are looked
+    for in the library. A flag that the user has set already is left alone.
 
-def xla_flags(present: str, version: str) -> str:
-    """`present` with the flags that make the CPU fast, for this version of jaxlib.
-
-    A flag that the user has set already is left alone.
+    Args:
+        present: the environment's XLA_FLAGS.
+        library: jaxlib's own.
     """
-    low, high = _CPU_FLAG_VERSIONS
-    name = _CPU_FLAG.partition("=")[0]
-    if name in present or not low <= _version(version) < high:
+    name, value = _CPU_FLAG
+    if name in present or not _holds(library, name, f"LIBRARY_FUSION_TYPE_{value}".upper()):
         return present
-    return f"{present} {_CPU_FLAG}".strip()
+    return f"{present} --{name}=-{value}".strip()
+
+
+def _holds(library: pathlib.Path, *words: str) -> bool:
+    try:
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            return all(m.find(word.encode()) >= 0 for word in words)
+    except (OSError, ValueError):  # another layout of jaxlib, or an empty file
+        return False
 
 
 def cache_dir() -> pathlib.Path:
@@ -65,7 +74,8 @@ def configure() -> None:
     XLA's flags, the C library's way with memory, and the cache of compiled programs.
     """
     keep_memory()
-    os.environ["XLA_FLAGS"] = xla_flags(os.environ.get("XLA_FLAGS", ""), jaxlib_version.__version__)
+    library = pathlib.Path(jaxlib.__file__).with_name("libjax_common.so")
+    os.environ["XLA_FLAGS"] = xla_flags(os.environ.get("XLA_FLAGS", ""), library)
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
@@ -77,8 +87,21 @@ def join_hosts(coordinator: str, count: int, index: int) -> None:
         coordinator: "host:port" of process 0, "auto", or "" for a single process.
         count: number of processes.
         index: of this process.
+
+    Raises:
+        UserError: the three don't fit one another, or the coordinator can't be reached.
     """
-    if coordinator == "auto":
-        jax.distributed.initialize()
-    elif coordinator:
-        jax.distributed.initialize(coordinator, num_processes=count, process_id=index)
+    is_alone = not coordinator and (count, index) == (1, 0)
+    is_member = bool(coordinator) and 0 <= index < count > 1
+    if not (is_alone or is_member or coordinator == "auto"):
+        raise UserError(
+            "several hosts need --coordinator host:port (or auto), --processes above 1 and "
+            f"--process from 0 to one less; got {coordinator!r}, {count} and {index}"
+        )
+    try:
+        if coordinator == "auto":
+            jax.distributed.initialize()
+        elif coordinator:
+            jax.distributed.initialize(coordinator, num_processes=count, process_id=index)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"can't join the hosts by {coordinator!r}: {error}") from error

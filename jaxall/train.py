@@ -42,7 +42,7 @@ def train(
     config: config_lib.Config,
     folder: pathlib.Path,
     console: rich_console.Console,
-    must_stop: Callable[[int], bool] = lambda step: False,
+    watch_for_stop: Callable[[], Callable[[int], bool]] = lambda: lambda step: False,
 ) -> None:
     """The story of a run, from a config to its last checkpoint.
 
@@ -50,12 +50,13 @@ def train(
         config: validated.
         folder: of the run; it goes on where it was cut short.
         console: where progress is shown.
-        must_stop: asked after every step whether to save and stop.
+        watch_for_stop: called before the first step; its answer is asked after every step
+            whether to save and stop.
 
     Raises:
         UserError: the settings, the pictures, the weights or the folder are not as they must be,
             or the loss is no longer finite.
-        loop.Terminated: `must_stop` said so.
+        loop.Terminated: it was asked to stop.
     """
     # What is learned, and from what.
     parallel.check_batch_size(config.train.batch_size)
@@ -105,7 +106,7 @@ def train(
         process_count=jax.process_count(),
         settings=config.loader,
     )
-    with batches, log:
+    with store, batches, log:
         run = loop.Loop(
             step=spread.compile(step),
             spread=spread,
@@ -114,7 +115,7 @@ def train(
             watch=watch.Watch(config.train.log_every, log.step),
             batch_size=length.batch_size,
             checkpoint_every=config.train.checkpoint_every,
-            must_stop=must_stop,
+            must_stop=watch_for_stop(),  # before the first step there is nothing to save
         )
         for number, end in enumerate(length.epoch_ends(), 1):
             if end <= start:
@@ -146,8 +147,7 @@ def train(
             log.epoch(end, record)
             score = record[f"validation_{config.train.best_by}"]
             store.save(current, end, {"score": score, "loss": record["validation_loss"]})
-        store.close()
-        log.footer(store.best)
+    log.footer(store.best)
 
 
 def _initial_weights(
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> int:
     console = cli.console(is_quiet=not is_first)
     try:
         with workdir.locked(folder) if is_first else contextlib.nullcontext():
-            train(config, folder, console, _stop_requests())
+            train(config, folder, console, _stop_requests)
     except loop.Terminated:
         console.print("stopped by SIGTERM; the state is saved, the same command goes on from it")
         return TERMINATED

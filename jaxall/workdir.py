@@ -2,6 +2,7 @@
 
 config.json   the resolved settings        split.csv      side, group and reason of every picture
 run.json      classes, preprocessing, ...  journal.jsonl  what happened, by step
+pictures.sha256   of every picture's file
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from jaxall.errors import UserError
 from jaxall.training import checkpoints
 
 CONFIG, FACTS, SPLIT = "config.json", "run.json", "split.csv"
+PICTURES = "pictures.sha256"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def save_facts(
         "preprocessing": preprocessing.to_json(),
         **facts,
     }
-    files.write(workdir / FACTS, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    files.write(workdir / FACTS, json.dumps(values, indent=2) + "\n")
 
 
 def load(workdir: pathlib.Path) -> Run:
@@ -91,11 +93,11 @@ def load(workdir: pathlib.Path) -> Run:
     Raises:
         UserError: there is no run there, or one of its files is damaged.
     """
-    missing = [name for name in (CONFIG, FACTS, SPLIT) if not (workdir / name).is_file()]
+    missing = [name for name in (CONFIG, FACTS, SPLIT, PICTURES) if not (workdir / name).is_file()]
     if missing:
         raise UserError(f"{workdir} is not the folder of a run: {', '.join(missing)} missing")
     try:
-        facts = json.loads((workdir / FACTS).read_text())
+        facts = json.loads(files.read_text(workdir / FACTS))
         class_names = tuple(facts.pop("class_names"))
         preprocessing = Preprocessing.from_json(facts.pop("preprocessing"))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -113,7 +115,7 @@ def load(workdir: pathlib.Path) -> Run:
 
 def _read_config(workdir: pathlib.Path) -> config_lib.Config:
     try:
-        return config_lib.Config.from_json((workdir / CONFIG).read_text())
+        return config_lib.Config.from_json(files.read_text(workdir / CONFIG))
     except ValueError as error:  # UserError and UnicodeDecodeError among them
         raise UserError(f"{workdir / CONFIG} is damaged: {error}") from error
 

@@ -9,30 +9,46 @@ import jaxlib
 import pytest
 
 from jaxall import runtime
+from jaxall.errors import UserError
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 
 
-@pytest.mark.parametrize("version", ["0.10.2", "0.11.0", "0.12.0.1", "0.12.9", "0.12.0rc1"])
-def test_a_version_that_was_tried_gets_the_flag(version: str):
-    assert runtime.xla_flags("", version) == FLAG
-    assert runtime.xla_flags("--xla_dump_to=/tmp/a", version) == f"--xla_dump_to=/tmp/a {FLAG}"
+@pytest.fixture
+def library(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A build of XLA that knows the flag, as far as its strings tell."""
+    name = FLAG.removeprefix("--").partition("=")[0].encode()
+    path = tmp_path / "library.so"
+    path.write_bytes(b"\0".join([b"ELF", name, b"LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION", b""]))
+    return path
 
 
-@pytest.mark.parametrize("version", ["0.4.38", "0.9.3", "0.10.1", "0.13.0", "1.0.0", "0.13.0rc1"])
-def test_a_version_that_was_not_tried_gets_none(version: str):
-    assert runtime.xla_flags("", version) == ""
-    assert runtime.xla_flags("--xla_dump_to=/tmp/a", version) == "--xla_dump_to=/tmp/a"
+def test_a_build_that_knows_the_flag_gets_it(library: pathlib.Path):
+    assert runtime.xla_flags("", library) == FLAG
+    assert runtime.xla_flags("--xla_dump_to=/tmp/a", library) == f"--xla_dump_to=/tmp/a {FLAG}"
 
 
-def test_a_flag_that_the_user_has_set_is_left_alone():
+@pytest.mark.parametrize("gone", [b"ynn_fusion_type", b"INDIVIDUAL_CONVOLUTION"])
+def test_a_build_that_lacks_the_flag_or_its_value_gets_none(library: pathlib.Path, gone: bytes):
+    library.write_bytes(library.read_bytes().replace(gone, b"another"))
+    assert runtime.xla_flags("", library) == ""
+    assert runtime.xla_flags("--xla_dump_to=/tmp/a", library) == "--xla_dump_to=/tmp/a"
+
+
+def test_another_layout_of_jaxlib_gets_none(tmp_path: pathlib.Path):
+    (tmp_path / "empty.so").touch()
+    assert runtime.xla_flags("", tmp_path / "empty.so") == ""
+    assert runtime.xla_flags("", tmp_path / "absent.so") == ""
+
+
+def test_a_flag_that_the_user_has_set_is_left_alone(library: pathlib.Path):
     present = "--a=1 --xla_cpu_experimental_ynn_fusion_type= --b=2"
-    assert runtime.xla_flags(present, "0.10.2") == present
+    assert runtime.xla_flags(present, library) == present
 
 
-def test_the_flag_is_given_once():
-    once = runtime.xla_flags("", "0.10.2")
-    assert runtime.xla_flags(once, "0.10.2") == once
+def test_the_flag_is_given_once(library: pathlib.Path):
+    once = runtime.xla_flags("", library)
+    assert runtime.xla_flags(once, library) == once
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch):
@@ -85,6 +101,7 @@ def test_freed_memory_is_kept_where_the_c_library_is_glibc():
     program = """
 import resource, sys
 from jaxall import runtime
+from jaxall.errors import UserError
 kept = runtime.keep_memory()
 def faults():
     bytearray(2**28)
@@ -101,3 +118,12 @@ print(kept, faults() - second)
         assert int(faults) < 2**28 // resource.getpagesize() // 100
     else:
         assert kept == "False"
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "count", "index"),
+    [("", 4, 2), ("", 1, 1), ("h:1", 1, 0), ("h:1", 2, 2), ("h:1", 2, -1), ("h:1", 0, 0)],
+)
+def test_hosts_that_do_not_fit_one_another_are_refused(coordinator: str, count: int, index: int):
+    with pytest.raises(UserError, match=r"several hosts need --coordinator host:port"):
+        runtime.join_hosts(coordinator, count, index)

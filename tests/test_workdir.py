@@ -37,6 +37,7 @@ def run(tmp_path: pathlib.Path) -> pathlib.Path:
     folder = tmp_path / "run"
     workdir.save_config(folder, config())
     (folder / workdir.SPLIT).write_text("path\n")
+    (folder / workdir.PICTURES).touch()
     workdir.save_facts(folder, CLASSES, PREPROCESSING, {"versions": {"jax": "1"}})
     (folder / checkpoints.FOLDER / "4").mkdir(parents=True)
     return folder

@@ -8,12 +8,12 @@ import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxall import errors
+from jaxall import errors, files
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
@@ -107,6 +107,41 @@ class Checked:
     thumbnails: np.ndarray
 
 
+def save_sha256(data_set: DataSet, checked: Checked, path: pathlib.Path) -> None:
+    """Writes each file's sha256, as `sha256sum` does: hash, two spaces, path below the root."""
+    lines = zip(checked.sha256, data_set.rows, strict=True)
+    files.write(path, "".join(f"{digest}  {row.path}\n" for digest, row in lines))
+
+
+def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Path) -> None:
+    """Makes sure that files are those whose sha256 was saved.
+
+    Args:
+        data_set: the table.
+        rows: positions of the rows that matter.
+        path: what `save_sha256` wrote.
+
+    Raises:
+        UserError: some are not; its details name them.
+    """
+    known = {}
+    for line in files.read_text(path).splitlines():
+        digest, _, name = line.partition("  ")
+        known[name] = digest
+
+    def is_other(row: Row) -> bool:
+        with data_set.absolute(row).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() != known.get(row.path)
+
+    other = [row.path for row in map(data_set.rows.__getitem__, rows) if is_other(row)]
+    if other:
+        raise errors.UserError(
+            f"{len(other)} of {len(rows)} pictures under {data_set.root} are not the files that "
+            f"the run was split on ({path}), the first: {other[0]}",
+            other,
+        )
+
+
 def decode(data: bytes) -> np.ndarray:
     """Decodes a JPEG, PNG, BMP or TIFF to uint8 [H,W,3] RGB.
 
@@ -166,9 +201,9 @@ def find_images(folder: pathlib.Path) -> list[pathlib.Path]:
         raise errors.UserError(f"can't read the folder {error.filename}: {error.strerror}")
 
     found = []
-    for parent, folders, files in os.walk(folder, onerror=fail):
+    for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not is_clutter(name)]
-        for name in files:
+        for name in names:
             if not is_clutter(name) and name.lower().endswith(IMAGE_SUFFIXES):
                 found.append(pathlib.Path(parent, name))
     return sorted(found, key=lambda path: path.as_posix())

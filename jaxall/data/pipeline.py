@@ -46,8 +46,7 @@ class LoaderSettings:
             for name, bound in least.items()
             if getattr(self, name) < bound
         ]
-        if problems:
-            raise errors.UserError("; ".join(problems))
+        errors.refuse(problems)
 
 
 class Source(Protocol):

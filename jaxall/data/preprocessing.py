@@ -36,15 +36,17 @@ class PreprocessingSettings:
 
     def validate(self) -> None:
         """Raises UserError naming the setting, what it may be, and what came."""
+        problems = []
         if self.image_size < 0:
-            raise errors.UserError(
+            problems.append(
                 f"preprocessing.image_size is 0 or a size in pixels; got {self.image_size}"
             )
         if self.normalisation not in NORMALISATIONS:
-            raise errors.UserError(
+            problems.append(
                 f"preprocessing.normalisation is one of {', '.join(NORMALISATIONS)}; "
                 f"got {self.normalisation!r}"
             )
+        errors.refuse(problems)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -52,20 +52,22 @@ class SplitSettings:
         return self.train, self.validation, self.test
 
     def validate(self) -> None:
-        """Raises UserError if the settings can't be obeyed."""
+        """Raises UserError if the settings can't be obeyed; says all that is wrong."""
+        problems = []
         if self.kind not in DEALERS:
             nearest = difflib.get_close_matches(self.kind, DEALERS, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise errors.UserError(
+            problems.append(
                 f"no split is of kind {self.kind!r}, there are {', '.join(DEALERS)}{hint}"
             )
         if not (min(self.fractions) > 0 and abs(sum(self.fractions) - 1) < 1e-6):
             got = ", ".join(f"{side} {x:g}" for side, x in zip(SIDES, self.fractions, strict=True))
-            raise errors.UserError(f"wanted fractions above 0 that sum to 1, got {got}")
+            problems.append(f"wanted fractions above 0 that sum to 1, got {got}")
         if not 0 < self.near_duplicate <= 1:
-            raise errors.UserError(
+            problems.append(
                 f"wanted a near_duplicate above 0 and at most 1, got {self.near_duplicate:g}"
             )
+        errors.refuse(problems)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,11 +170,11 @@ def load_csv(path: pathlib.Path, data_set: dataset.DataSet) -> Split:
     """
     try:
         # Spreadsheets put a byte order mark before what they save.
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
             columns = tuple(reader.fieldnames or ())
             lines = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise errors.UserError(f"can't read the split {path}: {error}") from error
     if columns != COLUMNS:
         got = ",".join(columns) or "nothing"

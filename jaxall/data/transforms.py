@@ -151,9 +151,7 @@ def validate(transforms: Sequence[Any]) -> None:
     Raises:
         UserError: names every setting that is out of range, and an unknown border.
     """
-    problems = [problem for transform in transforms for problem in _problems(transform)]
-    if problems:
-        raise errors.UserError("; ".join(problems))
+    errors.refuse(problem for transform in transforms for problem in _problems(transform))
 
 
 def _problems(transform: Any) -> list[str]:

@@ -4,7 +4,7 @@ Huang et al., 2017, https://arxiv.org/abs/1608.06993
 """
 
 import functools
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,6 @@ class DenseBlock(nn.Module):
         params, stats = self.variables["params"], self.variables["batch_stats"]
         given = [_parameters(params[name]) for name in names]
         output = dense_block.dense_block(x, given, layers.EPSILON, self.axis_name)
-        output = cast(dense_block.Output, output)
         count = moments.count(x.shape, self.axis_name)
         for name, inner in zip(names, output.inner, strict=True):
             own = stats[name]
@@ -155,6 +154,7 @@ SPECS = tuple(
         parameters=parameters,
         image_size=224,
         resize_size=256,
+        min_image_size=29,  # five halvings, of which the last three drop an odd row
         interpolation="bilinear",
         paper="https://arxiv.org/abs/1608.06993",
         file=file,

@@ -1,16 +1,17 @@
 """Heads, from features [N,F] to logits [N,K], and the classifier that joins one to a backbone.
 
-The two-layer head is that of the report on B-ALL subtypes (after Ghaderzadeh et al., 2021,
+The two-layer head is that of the report on B-ALL subtypes (after Ghaderzadeh et al., 2022,
 https://doi.org/10.1002/int.22753).
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxall.errors import UserError
+from jaxall import errors
 from jaxall.models import layers
 from jaxall.models.spec import ModelSpec
 
@@ -43,20 +44,18 @@ class ModelSettings:
     precision: str = "float32"
 
     def validate(self) -> None:
-        """Raises UserError where a value is impossible; the name is checked by the registry."""
-        if self.head not in KINDS:
-            raise UserError(f"model.head is one of {', '.join(KINDS)}; got {self.head!r}")
-        if self.precision not in PRECISIONS:
-            raise UserError(
-                f"model.precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}"
-            )
+        """Raises UserError naming all impossible values; the name is checked by the registry."""
+        errors.refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        for name, there_are in (("head", KINDS), ("precision", PRECISIONS)):
+            if (came := getattr(self, name)) not in there_are:
+                yield f"model.{name} is one of {', '.join(there_are)}; got {came!r}"
         if self.width < 1:
-            raise UserError(f"model.width is at least 1; got {self.width}")
+            yield f"model.width is at least 1; got {self.width}"
         for name in ("dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(
-                    f"model.{name} is at least 0 and below 1; got {getattr(self, name)}"
-                )
+            if not 0 <= (came := getattr(self, name)) < 1:
+                yield f"model.{name} is at least 0 and below 1; got {came}"
 
 
 class LinearHead(nn.Module):

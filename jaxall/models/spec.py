@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from flax import linen as nn
 
@@ -22,6 +21,7 @@ class ModelSpec:
         features: F.
         parameters: number of trainable values with the linear head of 1000 classes.
         image_size: side in pixels that the ImageNet preset crops to.
+        min_image_size: side in pixels below which nothing is left of the last maps.
         resize_size: shorter side in pixels that the preset resizes to before its crop.
         interpolation: the preset's, "bilinear" or "bicubic".
         dropout: rate before the linear head in torchvision's builder.
@@ -43,6 +43,7 @@ class ModelSpec:
     file: str
     renames: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...] = ()
+    min_image_size: int = 1
     dropout: float = 0.0
     drop_path: float = 0.0
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -57,8 +58,3 @@ class ModelSpec:
     def sha256_prefix(self) -> str:
         """First eight hexadecimal digits of the official file's sha256."""
         return self.file.rsplit("-", 1)[1].removesuffix(".pth")
-
-    def facts(self) -> dict[str, Any]:
-        """The fields that describe the weights, for a table or a JSON file."""
-        names = ("name", "parameters", "features", "image_size", "interpolation", "file", "paper")
-        return {name: getattr(self, name) for name in names}

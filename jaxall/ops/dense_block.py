@@ -14,7 +14,7 @@ The function and its gradients are those of the plain form.
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,6 @@ class _Residuals(NamedTuple):
     squeezed: tuple[jax.Array, ...]  # for each layer, what the 1x1 convolution gave: [N,H,W,B]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def dense_block(
     x: jax.Array, layers: Sequence[Layer], epsilon: float, axis_name: str | None
 ) -> Output:
@@ -66,11 +65,18 @@ def dense_block(
         epsilon: added to every variance.
         axis_name: mapped axis over which statistics are averaged; None keeps them local.
     """
+    return cast(Output, _dense_block(x, list(layers), epsilon, axis_name))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _dense_block(
+    x: jax.Array, layers: list[Layer], epsilon: float, axis_name: str | None
+) -> Output:
     return _forward(x, layers, epsilon, axis_name)[0]
 
 
 def _forward(
-    x: jax.Array, layers: Sequence[Layer], epsilon: float, axis_name: str | None
+    x: jax.Array, layers: list[Layer], epsilon: float, axis_name: str | None
 ) -> tuple[Output, _Residuals]:
     growth = layers[0].kernel2.shape[-1]
     maps = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, growth * len(layers))))
@@ -136,7 +142,7 @@ def _backward(
     return by_x, gradients[::-1]
 
 
-dense_block.defvjp(_forward, _backward)
+_dense_block.defvjp(_forward, _backward)
 
 
 def _take(of: Moments, channels: slice) -> Moments:

@@ -58,13 +58,14 @@ def _pad(x: jax.Array, radius: int) -> jax.Array:
 def _taps(padded: jax.Array, kernel: jax.Array, stride: int, height: int, width: int) -> jax.Array:
     size = kernel.shape[0]
     batch, channels = padded.shape[0], padded.shape[3]
-    total = jnp.zeros((batch, height, width, channels), padded.dtype)
+    wide = jnp.promote_types(padded.dtype, jnp.float32)  # 25 taps would add up 25 roundings
+    total = jnp.zeros((batch, height, width, channels), wide)
     for i in range(size):
         for j in range(size):
             stop = (batch, i + (height - 1) * stride + 1, j + (width - 1) * stride + 1, channels)
             tap = lax.slice(padded, (0, i, j, 0), stop, (1, stride, stride, 1))
-            total = total + tap * kernel[i, j].reshape(1, 1, 1, channels)
-    return total
+            total = total + tap.astype(wide) * kernel[i, j].reshape(1, 1, 1, channels).astype(wide)
+    return total.astype(padded.dtype)
 
 
 def _forward(

@@ -20,11 +20,17 @@ class Moments(NamedTuple):
 def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
     """Of [..., C], taken over every axis but the last and over a mapped axis if one is named."""
     axes = tuple(range(x.ndim - 1))
-    x = x.astype(jnp.float32)
-    mean, square = jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)
-    if axis_name is not None:
-        mean, square = jax.lax.pmean((mean, square), axis_name)
-    return Moments(mean, jnp.maximum(square - jnp.square(mean), 0))
+    # In one pass, as mean square minus squared mean, which cancels where the mean is large beside
+    # the deviation. So values are first shifted by one of them, near which the others lie.
+    shift = jax.lax.stop_gradient(x[(0,) * (x.ndim - 1)]).astype(jnp.float32)
+    x = x.astype(jnp.float32) - per_channel(shift, x.ndim)
+    offset, square = jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)
+    own = Moments(shift + offset, jnp.maximum(square - jnp.square(offset), 0))
+    if axis_name is None:
+        return own
+    means, variances = jax.lax.all_gather(own, axis_name)
+    mean = means.mean(0)
+    return Moments(mean, (variances + jnp.square(means - per_channel(mean, 2))).mean(0))
 
 
 def count(shape: tuple[int, ...], axis_name: str | None = None) -> int:

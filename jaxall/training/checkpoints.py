@@ -1,9 +1,10 @@
 """Saving and restoring a run's state with Orbax: the latest two, and the best by validation."""
 
+import contextlib
 import json
 import pathlib
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from jaxall.training.state import TrainState
 
 FOLDER = "checkpoints"
 LATEST = 2
-# What Orbax raises for files that are cut, emptied, gone, or another tree's.
+# What Orbax raises for files that are cut, emptied, gone, or another tree's, and for a full disk.
 _UNREADABLE = (LookupError, OSError, TypeError, ValueError)
 
 
@@ -63,13 +64,18 @@ class Checkpoints:
         return {info.step: info.metrics for info in self._checkpointer.checkpoints}
 
     def save(self, state: TrainState, step: int, metrics: Mapping[str, float] | None) -> None:
-        """Starts saving; `metrics` {"score", "loss"} only where the state was validated."""
+        """Starts saving; `metrics` {"score", "loss"} only where the state was validated.
+
+        Raises:
+            UserError: this checkpoint, or the one before, can't be written.
+        """
         if step == self.latest:
             return
         tree = self._spread.to_global(state)
         values: dict[str, Any] | None = dict(metrics) if metrics else None
-        # Forced, for it is the loop that decides when to save.
-        self._checkpointer.save_async(step, tree, force=True, metrics=values)
+        with self._writing():
+            # Forced, for it is the loop that decides when to save.
+            self._checkpointer.save_async(step, tree, force=True, metrics=values)
 
     def restore(self, abstract: TrainState) -> TrainState:
         """The newest state, placed where the step wants it.
@@ -90,9 +96,30 @@ class Checkpoints:
                 f"delete that folder, and the run {then}"
             ) from error
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._checkpointer.close()
+        """Waits for what is being written.
+
+        Raises:
+            UserError: it can't be.
+        """
+        with self._writing():
+            self._checkpointer.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except _UNREADABLE as error:
+            raise UserError(
+                f"a checkpoint can't be written to {self._checkpointer.directory} "
+                f"({_reason(error)}); those from before are kept"
+            ) from error
 
 
 def best_of(metrics: Mapping[int, Any]) -> int | None:

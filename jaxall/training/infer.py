@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxall.errors import UserError
 from jaxall.training import parallel, steps
 
 
@@ -58,6 +59,9 @@ class Predictor:
             variables: {"params": ..., "batch_stats": ...}, on any devices.
             batches: {"image", "label", "index", "mask"}; rows whose mask is 0 are dropped.
             progress: told the number of pictures done after each batch.
+
+        Raises:
+            UserError: an output is NaN or infinite.
         """
         variables = jax.device_put(jax.tree.map(_local, variables), self._replicated)
         rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -70,6 +74,12 @@ class Predictor:
             done += int(real.sum())
             progress(done)
         index, labels, logits = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        bad = np.count_nonzero(~np.isfinite(logits).all(-1))
+        if bad:
+            raise UserError(
+                f"the network's output is not finite for {bad} of {len(logits)} "
+                "pictures: its weights or its precision don't fit"
+            )
         return Inferred(
             index=index.astype(np.int64),
             labels=labels.astype(np.int64),

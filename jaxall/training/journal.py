@@ -9,12 +9,13 @@ from typing import Any
 import tensorboardX
 
 from jaxall import files
+from jaxall.errors import UserError
 
 FILE = "journal.jsonl"
 
 
 class Journal:
-    """Appends records {"kind", "step", ...}; each line is on disk before the next step.
+    """Appends records {"kind", "step", ...}; each line is handed to the system at once.
 
     Opening it for a run that goes on from `step` drops what was written after that step: those
     steps will be run, and written, again.
@@ -43,15 +44,25 @@ class Journal:
 
 
 def read(workdir: pathlib.Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """All records, or those of one kind; a line cut off by a crash is passed over."""
+    """All records, or those of one kind; a last line cut off by a crash is passed over.
+
+    Raises:
+        UserError: another line is damaged.
+    """
     path = workdir / FILE
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    lines = files.read_text(path).splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # only the last line can be cut, and its step is run again
-    return [record for record in records if kind in (None, record["kind"])]
+            record = json.loads(line)
+            if kind in (None, record["kind"]) and isinstance(record["step"], int):
+                records.append(record)
+        except (KeyError, TypeError, ValueError) as error:
+            if number < len(lines):
+                raise UserError(
+                    f"line {number} of {path} is damaged ({error}): wanted a record in JSON"
+                ) from error
+    return records
 
 
 def _finite(value: Any) -> Any:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from jaxall.training import checkpoints, parallel, steps, watch
-from jaxall.training.state import TrainState
+from jaxall.training.state import TrainState, check_finite
 
 
 class Terminated(Exception):
@@ -52,7 +52,7 @@ class Loop:
 
         Raises:
             Terminated: `must_stop` said so before the last of these steps; the state is saved.
-            UserError: a metric is not finite.
+            UserError: a metric or the state is not finite.
         """
         first = int(state.step)
         waited = 0.0
@@ -66,13 +66,16 @@ class Loop:
             # A stop at `until` waits for the caller, whose epoch ends there, and the step after.
             if self.must_stop(number) and number < until:
                 self._save(state, number)
-                self.store.close()
                 raise Terminated
             if self.checkpoint_every and number % self.checkpoint_every == 0 and number < until:
                 self._save(state, number)
         self.watch.drain()
+        check_finite(state)
         return state, waited
 
     def _save(self, state: TrainState, number: int) -> None:
-        self.watch.drain()  # a state that is not finite must never be saved
+        # A state that is not finite must never be saved. What the watch reads is from before the
+        # last update.
+        self.watch.drain()
+        check_finite(state)
         self.store.save(state, number, None)

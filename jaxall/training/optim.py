@@ -5,13 +5,15 @@ AdamW: Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101
 """
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import optax
 
-from jaxall.errors import UserError
+from jaxall import errors
 from jaxall.training.plan import Plan
 
 OPTIMIZERS = ("adam", "adamw")
@@ -45,23 +47,29 @@ class OptimSettings:
     step_factor: float = 0.1
 
     def validate(self) -> None:
-        """Raises UserError naming the field, what it may be, and what came."""
-        if self.name not in OPTIMIZERS:
-            raise UserError(f"optim.name is one of {', '.join(OPTIMIZERS)}; got {self.name!r}")
-        if self.schedule not in SCHEDULES:
-            raise UserError(
-                f"optim.schedule is one of {', '.join(SCHEDULES)}; got {self.schedule!r}"
-            )
+        """Raises UserError naming every impossible field, what it may be, and what came."""
+        errors.refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        for name, there_are in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if (came := getattr(self, name)) not in there_are:
+                yield f"optim.{name} is one of {', '.join(there_are)}; got {came!r}"
         for name in ("learning_rate", "step_factor"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"optim.{name} is above 0 and finite; got {getattr(self, name)}")
+            if not 0 < (came := getattr(self, name)) < math.inf:
+                yield f"optim.{name} is above 0 and finite; got {came}"
         for name in ("weight_decay", "clip_norm", "warmup_epochs"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"optim.{name} is at least 0 and finite; got {getattr(self, name)}")
-        if (self.schedule == "step") != bool(self.step_epochs):
-            raise UserError(
+            if not 0 <= (came := getattr(self, name)) < math.inf:
+                yield f"optim.{name} is at least 0 and finite; got {came}"
+        steps = self.step_epochs
+        if (self.schedule == "step") != bool(steps):
+            yield (
                 "optim.step_epochs goes with optim.schedule='step'; got "
-                f"schedule {self.schedule!r} with step_epochs {self.step_epochs}"
+                f"schedule {self.schedule!r} with step_epochs {steps}"
+            )
+        if any(b <= a for a, b in itertools.pairwise((self.warmup_epochs, *steps))):
+            yield (
+                "optim.step_epochs ascend from the end of the warm-up; got "
+                f"{steps} with warmup_epochs {self.warmup_epochs}"
             )
 
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
-from jaxall.errors import UserError
+from jaxall import errors
 
 PARALLEL = ("pmap", "shard_map")
 
@@ -31,16 +32,17 @@ class TrainSettings:
     log_every: int = 10
 
     def validate(self) -> None:
-        """Raises UserError naming the field, what it may be, and what came."""
+        """Raises UserError naming every impossible field, what it may be, and what came."""
+        errors.refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
         if self.parallel not in PARALLEL:
-            raise UserError(
-                f"train.parallel is one of {', '.join(PARALLEL)}; got {self.parallel!r}"
-            )
+            yield f"train.parallel is one of {', '.join(PARALLEL)}; got {self.parallel!r}"
         if not 0 < self.epochs < math.inf:
-            raise UserError(f"train.epochs is above 0 and finite; got {self.epochs}")
+            yield f"train.epochs is above 0 and finite; got {self.epochs}"
         for name, least in (("batch_size", 1), ("checkpoint_every", 0), ("log_every", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"train.{name} is at least {least}; got {getattr(self, name)}")
+            if (came := getattr(self, name)) < least:
+                yield f"train.{name} is at least {least}; got {came}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.batch_size > self.examples:
-            raise UserError(
+            raise errors.UserError(
                 f"train.batch_size is at most the {self.examples} training pictures; "
                 f"got {self.batch_size}"
             )

@@ -6,6 +6,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -66,6 +67,27 @@ def create(
     )
 
 
+def check_finite(state: TrainState) -> None:
+    """What is validated or saved must be a state that a run can go on from.
+
+    Raises:
+        UserError: a parameter or a statistic is NaN or infinite; says how many arrays are.
+    """
+    leaves = jax.tree.leaves_with_path((state.params, state.batch_stats))
+    bad = [path for path, x in leaves if not np.isfinite(_local(x)).all()]
+    if bad:
+        raise UserError(
+            f"training stopped: after step {int(state.step)} {len(bad)} of {len(leaves)} arrays of "
+            f"the network are not finite, the first {jax.tree_util.keystr(bad[0])}; checkpoints "
+            "from before are kept. A lower learning rate, a warm-up or gradient clipping may help"
+        )
+
+
+def _local(x: Any) -> np.ndarray:
+    """This host's copy."""
+    return np.asarray(x.addressable_data(0) if isinstance(x, jax.Array) else x)
+
+
 def with_backbone(state: TrainState, variables: Any) -> TrainState:
     """The state with the backbone of `variables`; the head stays fresh.
 
@@ -78,7 +100,26 @@ def with_backbone(state: TrainState, variables: Any) -> TrainState:
     for collection in ("params", "batch_stats"):
         old = getattr(state, collection)
         new = jax.tree.map(jnp.asarray, variables.get(collection, {}).get("backbone", {}))
-        if jax.tree.map(jnp.shape, old.get("backbone", {})) != jax.tree.map(jnp.shape, new):
-            raise UserError(f"the {collection} of the given weights fit another backbone")
+        differing = _differing(old.get("backbone", {}), new)
+        if differing:
+            raise UserError(
+                f"the {collection} of the given weights fit another backbone: {len(differing)} "
+                f"arrays differ, the first: {differing[0]}",
+                differing,
+            )
         replaced[collection] = {**old, "backbone": new} if new else old
     return dataclasses.replace(state, **replaced)
+
+
+def _differing(wanted: Any, came: Any) -> list[str]:
+    """A line for each array that only one tree has, or whose shapes differ."""
+    trees = (wanted, came)
+    a, b = (
+        {jax.tree_util.keystr(k): jnp.shape(x) for k, x in jax.tree.leaves_with_path(t)}
+        for t in trees
+    )
+    return [
+        f"{name}: wanted {a.get(name, 'nothing')}, came {b.get(name, 'nothing')}"
+        for name in sorted({*a, *b})
+        if a.get(name) != b.get(name)
+    ]

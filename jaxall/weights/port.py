@@ -89,13 +89,28 @@ def port(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> Variables
         if path in found:
             problems.append(f"{key} and {origin[path]} both fill {path}")
         found[path], origin[path] = convert(value), key
+    return _checked(spec, found, origin, problems)
+
+
+def _checked(
+    spec: models.ModelSpec,
+    found: Mapping[str, np.ndarray],
+    origin: Mapping[str, str],
+    problems: list[str],
+) -> Variables:
+    """The tree of what was found, if it is all there and right.
+
+    Args:
+        spec: the architecture.
+        found: path -> value.
+        origin: path -> what the value is called in the file.
+        problems: those known already.
+    """
     head = found.get("params/head/dense/bias")
     wanted = abstract_paths(spec, len(head) if head is not None and head.ndim == 1 else 1000)
     problems += [f"missing: {path} {shape}" for path, shape in wanted.items() if path not in found]
     problems += [
-        f"unexpected: {origin[path]} {tensors[origin[path]].shape}"
-        for path in found
-        if path not in wanted
+        f"unexpected: {origin[path]} {found[path].shape}" for path in found if path not in wanted
     ]
     problems += [
         f"shape of {origin[path]}: wanted {shape}, came {found[path].shape} (Flax's layout)"
@@ -113,7 +128,7 @@ def port(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> Variables
             f"the first: {problems[0]}",
             problems,
         )
-    return traverse_util.unflatten_dict(found, sep="/")
+    return traverse_util.unflatten_dict(dict(found), sep="/")
 
 
 def save(
@@ -137,10 +152,13 @@ def load(spec: models.ModelSpec, path: pathlib.Path) -> Variables:
     tensors = state_dict.read(path)
     if not any(name.startswith("params/") for name in tensors):
         return port(spec, tensors)
-    model = _ported_model(path)
+    try:
+        model = _ported_model(path)
+    except safetensors.SafetensorError as error:
+        raise PortError(f"{path} has the names of ported weights and is no ported file") from error
     if model != spec.name:
         raise PortError(f"{path} holds ported weights of {model}; wanted {spec.name}")
-    return traverse_util.unflatten_dict(tensors, sep="/")
+    return _checked(spec, tensors, dict(zip(tensors, tensors, strict=True)), [])
 
 
 def _ported_model(path: pathlib.Path) -> str:
