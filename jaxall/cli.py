@@ -1,5 +1,6 @@
 """How every command starts and ends: flags by absl, bad input in one line, exit code 2."""
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,8 @@ def run(
         check: gets the raw command line before the flags are parsed.
     """
     logging.set_verbosity(logging.ERROR)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     app.run(
         lambda argv: sys.exit(guarded(main, argv[1:])),
         flags_parser=lambda argv: _parse(argv, check),
@@ -50,11 +53,12 @@ def guarded(main: Callable[[list[str]], int], arguments: list[str]) -> int:
 
 
 def _fail(error: UserError) -> None:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    for line in error.details[:LISTED]:
-        print(f"  {line}", file=sys.stderr)
+    lines = [f"error: {' '.join(str(error).split())}"]
+    lines += [f"  {line}" for line in error.details[:LISTED]]
     if len(error.details) > LISTED:
-        print(f"  ... and {len(error.details) - LISTED} more", file=sys.stderr)
+        lines.append(f"  ... and {len(error.details) - LISTED} more")
+    # As on standard output: a name may hold bytes that are no text.
+    print("\n".join(lines).encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
 
 
 def _parse(argv: Sequence[str], check: Callable[[Sequence[str]], None]) -> list[str]:

@@ -6,6 +6,7 @@ python -m jaxall.predict runs/a smears/ one.png --out predictions.csv
 import pathlib
 import sys
 
+import numpy as np
 from absl import flags
 
 from jaxall import cli, runtime, trained, workdir
@@ -87,7 +88,12 @@ def main(arguments: list[str]) -> int:
     runtime.configure()
     predictions, bad = predict(pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value)
     predictions.save_csv(out)
-    cli.console().print(f"{len(predictions.names)} pictures: {out}", soft_wrap=True)
+    counts = np.bincount(predictions.predicted, minlength=len(predictions.class_names))
+    console = cli.console()
+    for name, count in zip(predictions.class_names, counts.tolist(), strict=True):
+        console.print(f"{count:8,} {name}")
+    console.print(f"{len(predictions.names):8,} pictures: {out}", soft_wrap=True)
+    console.print("for research only, not for diagnosis", style="yellow")
     if bad:
         print(f"error: {len(bad)} pictures can't be read and are not in {out}:", file=sys.stderr)
         print("\n".join(f"  {line}" for line in bad), file=sys.stderr)

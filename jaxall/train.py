@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import pathlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +36,6 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", 1, "number of processes of a multi-host run")
 _PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
-TERMINATED = 143  # exit code after SIGTERM and its checkpoint
 
 
 def train(
@@ -122,7 +122,8 @@ def train(
                 continue
             begun, first = time.monotonic(), int(current.step)
             pictures = (end - first) * length.batch_size
-            with progress.bar(console, f"epoch {number}", pictures, "images") as report:
+            label = f"epoch {number}" if first > start else f"epoch {number}, compiling first"
+            with progress.bar(console, label, pictures, "images") as report:
                 current, waited = run.run(current, end, report)
             seconds = time.monotonic() - begun
             tally = jax.device_get(current.tally)
@@ -157,19 +158,37 @@ def _initial_weights(
         return initial.load(config.model.init, spec, runtime.cache_dir(), report)
 
 
-def _stop_requests() -> Callable[[int], bool]:
-    """Whether SIGTERM has come; the hosts of a pod agree on the step after which they stop."""
-    asked = threading.Event()
-    if jax.process_count() == 1:
-        signal.signal(signal.SIGTERM, lambda *_: asked.set())
-        return lambda step: asked.is_set()
+class StopRequests:
+    """SIGTERM or Ctrl-C: the step under way is finished, and the state saved.
 
-    def must_stop(step: int) -> bool:
-        if multihost_utils.reached_preemption_sync_point(step):  # true at that one step only
+    Attributes:
+        exit_code: 128 and the signal's number, once one has come.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code = 128 + signal.SIGTERM
+
+    def watch(self) -> Callable[[int], bool]:
+        """Whether to stop; the hosts of a pod agree on the step after which they do."""
+        asked = threading.Event()
+
+        def ask(number: int, _frame: object) -> None:
+            self.exit_code = 128 + number
             asked.set()
-        return asked.is_set()
+            if number == signal.SIGINT:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                print("stopping after this step; Ctrl-C again: at once", file=sys.stderr)
 
-    return must_stop
+        def agree(step: int) -> bool:
+            if multihost_utils.reached_preemption_sync_point(step):  # true at that one step only
+                asked.set()
+            return asked.is_set()
+
+        if jax.process_count() > 1:
+            return agree
+        signal.signal(signal.SIGTERM, ask)
+        signal.signal(signal.SIGINT, ask)
+        return lambda step: asked.is_set()
 
 
 def main(arguments: list[str]) -> int:
@@ -183,12 +202,13 @@ def main(arguments: list[str]) -> int:
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
     is_first = jax.process_index() == 0
     console = cli.console(is_quiet=not is_first)
+    requests = StopRequests()
     try:
         with workdir.locked(folder) if is_first else contextlib.nullcontext():
-            train(config, folder, console, _stop_requests)
+            train(config, folder, console, requests.watch)
     except loop.Terminated:
-        console.print("stopped by SIGTERM; the state is saved, the same command goes on from it")
-        return TERMINATED
+        console.print("stopped as asked; the state is saved, the same command goes on from it")
+        return requests.exit_code
     return 0
 
 

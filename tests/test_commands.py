@@ -21,7 +21,7 @@ from jaxall import port as port_command
 from jaxall.data import splits, synthetic
 from jaxall.evaluation import predictions
 from jaxall.training import checkpoints
-from jaxall.weights import initial, port
+from jaxall.weights import initial, parity, port
 from tests import keys, programs
 
 COMMANDS = ("train", "evaluate", "predict", "port")
@@ -324,6 +324,19 @@ def test_the_key_tables_of_these_tests_are_torchvisions(name):
     assert getattr(keys, name)(7) == found
 
 
+@pytest.mark.parametrize("block", [1e-4, math.nan, math.inf])
+def test_port_verify_keeps_no_port_with_a_block_that_differs(tmp_path, monkeypatch, capsys, block):
+    monkeypatch.setattr(runtime, "configure", lambda: None)
+    given, out = tmp_path / "torch.safetensors", tmp_path / "ported.safetensors"
+    safetensors.numpy.save_file(keys.draw(keys.efficientnet_b0(6)), given)
+    found = parity.Agreement(logits=1e-7, blocks={"a/b": 1e-7, "a/c": block})
+    monkeypatch.setattr(port_command, "verify", lambda *_: found)
+    with flagsaver.flagsaver(file=str(given), out=str(out), verify=True):
+        assert cli.guarded(port_command.main, ["efficientnet_b0"]) == cli.BAD_INPUT
+    assert "is not kept: a/c by" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("is_spoilt", [False, True])
 def test_port_verify_finds_agreement_or_the_block_that_differs(
@@ -353,7 +366,9 @@ def test_port_verify_finds_agreement_or_the_block_that_differs(
     if is_spoilt:
         assert code == cli.BAD_INPUT
         assert worst > 1e-3
-        assert said.err.startswith(f"error: {out} disagrees with torchvision: backbone/stage4/")
+        wanted = "error: the port disagrees with torchvision and is not kept: backbone/stage4/"
+        assert said.err.startswith(wanted)
+        assert not out.exists()
         return
     assert (code, said.err) == (0, "")
     assert worst <= port_command.TOLERANCE

@@ -169,6 +169,19 @@ def test_tuples_can_be_overridden():
             "--config.optim.schedule=step",
             "optim.step_epochs goes with optim.schedule='step'; got schedule 'step' with",
         ),
+        (
+            "--config.preprocessing.image_size=28",
+            "image_size of densenet121 is at least 29; got 28",
+        ),
+        ("--config.optim.warmup_epochs=99", "optim.warmup_epochs is at most the 11 epochs; got 99"),
+        (
+            "--config.optim.step_epochs=(5, 5)",
+            "optim.step_epochs ascend from the end of the warm-up; got (5.0, 5.0) with",
+        ),
+        (
+            "--config.optim.step_epochs=(5, 11)",
+            "optim.step_epochs lie before the end, epoch 11; got (5.0, 11.0)",
+        ),
         ("--config.augmentation[2].degrees=720", "Rotate.degrees must be from 0 to 180, not 720"),
         ("--config.augmentation[2].border=grey", "unknown Rotate.border 'grey'; there are reflect"),
         ("--config.model.dropout=1", "model.dropout is at least 0 and below 1; got 1.0"),

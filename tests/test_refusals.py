@@ -1,13 +1,16 @@
 """Bad input of every kind: one line that says what was wanted, exit code 2, never a traceback."""
 
+import csv
 import dataclasses
 import pickle
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from absl.testing import flagsaver
+from PIL import Image
 
 from jaxall import cli, evaluate, port, predict, runtime, train, workdir
 from jaxall.data import synthetic
@@ -21,7 +24,7 @@ def _in_process(monkeypatch, tmp_path):
     """Commands in this process change none of its settings, and find no network."""
     programs.register_tiny(monkeypatch)
     monkeypatch.setattr(runtime, "configure", lambda: None)
-    monkeypatch.setattr(train, "_stop_requests", lambda: lambda step: False)
+    monkeypatch.setattr(train.StopRequests, "watch", lambda self: lambda step: False)
     for name, value in programs.environment(tmp_path / "cache").items():
         if name != "XLA_FLAGS":
             monkeypatch.setenv(name, value)
@@ -184,7 +187,7 @@ def test_a_refused_start_does_not_bind_the_next_one(refused_training, tmp_path, 
 def test_evaluate_wants_one_run(refused, tmp_path):
     assert refused(evaluate.main) == "evaluate takes one run's folder; got none"
     assert refused(evaluate.main, "a", "b").startswith("evaluate takes one run's folder; got ")
-    missing = "config.json, run.json, split.csv missing"
+    missing = "config.json, run.json, split.csv, pictures.sha256 missing"
     assert refused(evaluate.main, tmp_path) == f"{tmp_path} is not the folder of a run: {missing}"
     line = refused(predict.main, tmp_path / "gone", tmp_path)
     assert line == f"{tmp_path}/gone is not the folder of a run: {missing}"
@@ -202,12 +205,23 @@ def test_evaluate_wants_the_pictures_of_the_split(refused, run, tmp_path):
     assert line.startswith(f"the split {run}/split.csv doesn't fit the data set under")
 
 
+def test_evaluate_wants_the_very_files_that_were_split(refused, run, drawn, tmp_path):
+    shutil.copytree(drawn, tmp_path / "copy")
+    with (run / workdir.SPLIT).open() as file:
+        name = next(line["path"] for line in csv.DictReader(file) if line["side"] == "test")
+    spoilt = tmp_path / "copy" / "Original" / name
+    Image.open(spoilt).rotate(90).save(spoilt)
+    line = refused(evaluate.main, run, data=str(tmp_path / "copy"))
+    assert line.startswith("1 of ")
+    assert line.endswith(f"({run}/pictures.sha256), the first: {name}")
+
+
 def test_a_run_whose_files_are_damaged_is_refused(refused, run, tmp_path):
-    names = (workdir.CONFIG, workdir.FACTS, workdir.SPLIT)
+    names = (workdir.CONFIG, workdir.FACTS, workdir.SPLIT, workdir.PICTURES)
     for name in names:
         for kept in names:
             (tmp_path / kept).write_bytes((run / kept).read_bytes())
-        (tmp_path / name).write_text("{")
+        (tmp_path / name).write_bytes(b"{\xff")
         assert f"{tmp_path}/{name}" in refused(evaluate.main, tmp_path)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
+from jaxall import train
 from jaxall.data import synthetic
 from jaxall.training import checkpoints, journal
 from tests import miniature, programs, tiny
@@ -221,9 +222,29 @@ def test_a_killed_run_goes_on_from_inside_an_epoch_where_it_was_saved_there(brok
 def test_a_run_that_is_asked_to_stop_saves_and_goes_on_from_there(broken: Broken):
     code, step = broken.stopped
     assert code == 143
-    assert "stopped by SIGTERM; the state is saved" in broken.outputs[1]
+    assert "stopped as asked; the state is saved" in broken.outputs[1]
     assert 2 * EPOCH < step < STEPS
     assert went_on_from(broken.outputs[2]) == step
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_asked_for_once_and_ctrl_c_twice_is_at_once(number, capsys):
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    requests = train.StopRequests()
+    try:
+        must_stop = requests.watch()
+        assert not must_stop(1)
+        signal.raise_signal(number)
+        assert must_stop(2)
+        assert must_stop(3)
+        assert requests.exit_code == 128 + number
+        if number == signal.SIGINT:
+            assert capsys.readouterr().err == "stopping after this step; Ctrl-C again: at once\n"
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
 
 
 @pytest.mark.parametrize("which", ["latest", "best"])

@@ -5,7 +5,6 @@ import resource
 import subprocess
 import sys
 
-import jaxlib
 import pytest
 
 from jaxall import runtime
@@ -87,7 +86,8 @@ print(jax.config.jax_compilation_cache_dir)
     )
     assert done.returncode == 0, done.stderr
     flags, cache = done.stdout.splitlines()
-    assert flags == runtime.xla_flags(environment["XLA_FLAGS"], jaxlib.__version__)
+    # Every version that may be installed knows it.
+    assert flags == f"{environment['XLA_FLAGS']} {FLAG}"
     assert cache == str(tmp_path / "compiled")
 
 

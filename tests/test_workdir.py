@@ -128,7 +128,8 @@ def test_a_folder_that_lacks_a_file_is_no_run(missing: str, run: pathlib.Path):
 
 
 def test_a_folder_that_is_not_there_is_no_run(tmp_path: pathlib.Path):
-    with pytest.raises(UserError, match=r"config\.json, run\.json, split\.csv missing"):
+    wanted = ", ".join((workdir.CONFIG, workdir.FACTS, workdir.SPLIT, workdir.PICTURES))
+    with pytest.raises(UserError, match=f"{wanted} missing"):
         workdir.load(tmp_path / "none")
 
 

@@ -166,7 +166,7 @@ def reference(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> "tor
         import torchvision  # pyright: ignore[reportMissingImports] (an extra)
     except (ImportError, RuntimeError) as error:
         raise UserError(
-            "comparing needs torch and torchvision (pip install 'jaxall[torch]'); "
+            "comparing needs torch and torchvision (pip install torch torchvision); "
             f"importing them gave: {error}"
         ) from error
     modern = {

@@ -153,8 +153,8 @@ def test_four_devices_give_the_sums_of_one():
         functools.partial(with_gradients, synced), axis_name="batch", in_axes=(0, None, 0)
     )
     output, (parts_x, parts_layers) = step(x.reshape(4, 2, *x.shape[1:]), weights, parts)
-    assert max(differences(np.reshape(parts_x, x.shape), by_x)) < 2e-5
-    assert max(differences(jax.tree.map(lambda g: g.sum(0), parts_layers), by_layers)) < 2e-5
+    assert max(differences(np.reshape(parts_x, x.shape), by_x)) < 5e-5
+    assert max(differences(jax.tree.map(lambda g: g.sum(0), parts_layers), by_layers)) < 5e-5
     for values in jax.tree.leaves(tuple(output[1:])):
         assert (np.asarray(values) == np.asarray(values)[0]).all()
 

@@ -293,3 +293,15 @@ def test_the_best_of_none_is_none():
     assert checkpoints.best_of({}) is None
     assert checkpoints.best_of({1: None, 2: None}) is None
     assert checkpoints.best_of({1: scored(NAN), 2: None}) == 1
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: pathlib.Path, monkeypatch):
+    store = checkpoints.Checkpoints(tmp_path, SPREAD)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError("OUT_OF_RANGE: Failed writing")
+
+    monkeypatch.setattr(store._checkpointer, "save_async", refuse)
+    wanted = f"can't be written to {tmp_path}/checkpoints .*Failed writing.*before are kept"
+    with pytest.raises(UserError, match=wanted), store:
+        store.save(at(1), 1, None)

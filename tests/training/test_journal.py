@@ -5,6 +5,8 @@ import pathlib
 import numpy as np
 import pytest
 
+from jaxall import files
+from jaxall.errors import UserError
 from jaxall.training import journal
 
 
@@ -50,6 +52,15 @@ def test_a_run_that_starts_anew_drops_everything(tmp_path: pathlib.Path):
     write(tmp_path, 0, 1, 2)
     write(tmp_path, 0)
     assert journal.read(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["{", "12", "{}", '{"kind": "step"}', "\udcff"])
+def test_another_line_that_is_damaged_is_told(damage: str, tmp_path: pathlib.Path):
+    path = tmp_path / journal.FILE
+    whole = '{"kind": "step", "step": 1}\n'
+    files.write(path, f"{whole}{damage}\n{whole}")
+    with pytest.raises(UserError, match=r"line 2 of .*journal.jsonl is damaged"):
+        journal.read(tmp_path)
 
 
 @pytest.mark.parametrize("cut", [2, 5, 20, 30])

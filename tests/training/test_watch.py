@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxall.errors import UserError
-from jaxall.training import loop, parallel, steps, watch
+from jaxall.training import loop, parallel, state, steps, watch
 
 NAN, INF = float("nan"), float("inf")
 
@@ -64,26 +64,27 @@ class Store:
 
     def __init__(self) -> None:
         self.saved: list[tuple[int, Any]] = []
-        self.is_closed = False
 
     def save(self, state: Any, step: int, metrics: Any) -> None:
         self.saved.append((step, metrics))
 
-    def close(self) -> None:
-        self.is_closed = True
 
-
-class State:
-    """Stands in for a run's state."""
-
-    def __init__(self, step: int):
-        self.step = step
+def at(step: int, parameter: float = 1.0) -> state.TrainState:
+    """A state with one parameter."""
+    return state.TrainState(
+        step=jnp.int32(step),
+        params={"a": jnp.float32(parameter)},
+        batch_stats={},
+        opt_state=(),
+        tally=state.empty_tally(2),
+    )
 
 
 def run(
     until: int,
     *,
     losses: dict[int, float] | None = None,
+    parameters: dict[int, float] | None = None,
     checkpoint_every: int = 0,
     stop_from: float = INF,
 ) -> tuple[Store, list[int], Exception | None]:
@@ -91,8 +92,10 @@ def run(
     guard, told = watching()
     store = Store()
 
-    def step(state: Any, batch: Any) -> Any:
-        return State(state.step + 1), metrics((losses or {}).get(state.step + 1, 1.0))
+    def step(before: state.TrainState, batch: Any) -> Any:
+        number = int(before.step) + 1
+        after = at(number, (parameters or {}).get(number, 1.0))
+        return after, metrics((losses or {}).get(number, 1.0))
 
     going = loop.Loop(
         step=step,
@@ -106,7 +109,7 @@ def run(
     )
     ended = None
     try:
-        after, waited = going.run(State(0), until, lambda done: None)  # pyright: ignore[reportArgumentType]
+        after, waited = going.run(at(0), until, lambda done: None)
         assert after.step == until
         assert waited >= 0
     except (UserError, loop.Terminated) as error:
@@ -144,11 +147,22 @@ def test_a_state_that_is_not_finite_is_not_saved_by_a_stop_either():
     assert store.saved == []
 
 
-def test_a_stop_saves_and_waits_for_the_writing():
+@pytest.mark.parametrize(("checkpoint_every", "stop_from"), [(0, INF), (3, INF), (0, 6)])
+def test_an_update_that_is_not_finite_is_seen_before_its_state_is_used(checkpoint_every, stop_from):
+    # The loss of the step itself was still finite.
+    until = 9 if checkpoint_every or stop_from < INF else 6
+    store, _, ended = run(
+        until, parameters={6: NAN}, checkpoint_every=checkpoint_every, stop_from=stop_from
+    )
+    assert isinstance(ended, UserError)
+    assert "after step 6 1 of 1 arrays of the network are not finite, the first" in str(ended)
+    assert 6 not in dict(store.saved)
+
+
+def test_a_stop_saves():
     store, told, ended = run(9, stop_from=4)
     assert isinstance(ended, loop.Terminated)
     assert store.saved == [(4, None)]
-    assert store.is_closed
     assert told == [1, 2, 3, 4]
 
 
