@@ -96,6 +96,14 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
         console.print("note:", data_set.note, style="yellow", soft_wrap=True)
     with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
         checked = dataset.check(data_set, progress=lambda done, _total: report(done))
+    contradictions = dataset.contradictions(data_set, checked)
+    if contradictions:
+        console.print(
+            f"note: {len(contradictions)} pictures have copies in another class, the first: "
+            f"{data_set.rows[contradictions[0]].path}",
+            style="yellow",
+            soft_wrap=True,
+        )
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
     splits.save_csv(split, data_set, folder / workdir.SPLIT)
@@ -109,6 +117,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             "counts": splits.counts(split, data_set),
             "split": config.split.kind,
             "groups": splits.summary(split),
+            "contradictions": [data_set.rows[index].path for index in contradictions],
         },
         "baselines": baselines(data_set, split, checked),
         "versions": versions(),

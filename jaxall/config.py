@@ -97,14 +97,17 @@ class Config:
             problems.append(
                 f"no data set is called {self.data.name!r}, there are {', '.join(DATA_SETS)}"
             )
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            problems.append(f"name is made of letters, digits, '_', '.', '-'; got {self.name!r}")
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            problems.append(
+                "name is made of letters, digits, '_', '.', '-', and begins with one of the first "
+                f"three; got {self.name!r}"
+            )
         if self.train.best_by not in _SCORES:
             problems.append(
                 f"train.best_by is one of {', '.join(_SCORES)}; got {self.train.best_by!r}"
             )
-        if self.seed < 0:
-            problems.append(f"seed is at least 0; got {self.seed}")
+        if not 0 <= self.seed < 2**31:
+            problems.append(f"seed is at least 0 and below 2**31; got {self.seed}")
         epochs, warmup = self.train.epochs, self.optim.warmup_epochs
         if 0 < epochs < warmup:
             problems.append(f"optim.warmup_epochs is at most the {epochs:g} epochs; got {warmup:g}")

@@ -35,7 +35,10 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
     with progress.bar(console, f"{side} side", len(source)) as report:
         predictions = model.predict(source, material.names(side), report)
     found = scores.from_predictions(predictions)
-    baselines = run.facts["baselines"].get(side, {})
+    try:
+        baselines, caveat = run.facts["baselines"].get(side, {}), run.facts["data"]["caveat"]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise UserError(f"{run.workdir / workdir.FACTS} is damaged: no {error}") from error
 
     target = folder / "evaluation" / f"{side}-step{model.step}"
     target.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
         "side": side,
         "split": run.config.split.kind,
         "checkpoint": model.step,
-        "caveat": run.facts["data"]["caveat"],
+        "caveat": caveat,
         "baselines": baselines,
         **found,
     }
@@ -55,7 +58,7 @@ def evaluate(folder: pathlib.Path, side: str, checkpoint: str, root: str) -> Non
     plots.confusion_matrix(found["confusion"], run.class_names, target / "confusion.png", title)
     plots.roc(predictions, target / "roc.png", title)
     console.print(tables.score_table(found, title, baselines))
-    console.print("mind:", run.facts["data"]["caveat"], style="yellow", soft_wrap=True)
+    console.print("mind:", caveat, style="yellow", soft_wrap=True)
     for name in ("scores.json", "predictions.csv", "confusion.png", "roc.png"):
         console.print(f"  {target / name}", soft_wrap=True)
 

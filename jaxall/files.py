@@ -4,6 +4,20 @@ import os
 import pathlib
 import uuid
 
+from jaxall.errors import UserError
+
+
+def home(path: str) -> pathlib.Path:
+    """A path with its leading ~ or ~name resolved.
+
+    Raises:
+        UserError: there is no such home folder.
+    """
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"can't resolve {path}: {error}") from error
+
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """The inverse of `write` for text."""

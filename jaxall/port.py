@@ -75,8 +75,10 @@ def main(arguments: list[str]) -> int:
             if _FILE.value
             else initial.fetch(spec, runtime.cache_dir(), report)
         )
-    variables = port.load(spec, file)
     out = pathlib.Path(_OUT.value or f"{spec.name}.safetensors")
+    if out.exists() and out.samefile(file):
+        raise UserError(f"--out: {out} is the file to port itself; wanted another name")
+    variables = port.load(spec, file)
     facts = {"source": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     agreement = verify(spec, file, variables) if _VERIFY.value else None
     if agreement is not None:

@@ -48,7 +48,7 @@ def readable(paths: list[pathlib.Path]) -> tuple[list[str], list[str]]:
     good, bad = [], []
     for path in paths:
         try:
-            dataset.decode(path.read_bytes())
+            dataset.decode(dataset.read(path))
             good.append(str(path))
         except (OSError, dataset.UndecodableError) as error:
             bad.append(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
@@ -85,6 +85,8 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--out: no folder {out.parent}")
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; wanted the name of a table")
+    if out.suffix.lower() in dataset.IMAGE_SUFFIXES:
+        raise UserError(f"--out: {out} has the name of a picture; wanted that of a table, as a.csv")
     runtime.configure()
     predictions, bad = predict(pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value)
     predictions.save_csv(out)

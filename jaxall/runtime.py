@@ -9,6 +9,7 @@ import sys
 import jax
 import jaxlib
 
+from jaxall import files
 from jaxall.errors import UserError
 
 # XLA's new CPU library runs kernel gradients of convolutions two to eight times slower than the
@@ -44,12 +45,15 @@ def cache_dir() -> pathlib.Path:
     """Where downloads and compiled programs are kept.
 
     `$JAXALL_CACHE`, or jaxall's folder in `$XDG_CACHE_HOME` or `~/.cache`.
+
+    Raises:
+        UserError: none is set and there is no home folder.
     """
     if chosen := os.environ.get("JAXALL_CACHE"):
-        return pathlib.Path(chosen).expanduser()
+        return files.home(chosen)
     base = os.environ.get("XDG_CACHE_HOME", "")
     # the XDG specification has relative paths ignored
-    parent = pathlib.Path(base) if os.path.isabs(base) else pathlib.Path.home() / ".cache"
+    parent = pathlib.Path(base) if os.path.isabs(base) else files.home("~/.cache")
     return parent / "jaxall"
 
 

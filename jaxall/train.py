@@ -81,10 +81,13 @@ def train(
     )
     spread = parallel.Spread(config.train.parallel)
     store = checkpoints.Checkpoints(folder, spread)
-    if store.latest is None:
-        current = spread.start(create, _initial_weights(config, spec, console))
-    else:
-        current = store.restore(jax.eval_shape(create))
+    with contextlib.ExitStack() as undo:  # the store must not stay open behind a refusal
+        undo.enter_context(store)
+        if store.latest is None:
+            current = spread.start(create, _initial_weights(config, spec, console))
+        else:
+            current = store.restore(jax.eval_shape(create))
+        undo.pop_all()
     start = int(current.step)
 
     # The step, and the same network for validation.

@@ -59,7 +59,8 @@ def save_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
     path = workdir / CONFIG
     if path.exists():
         changed = config_lib.differences(_read_config(workdir), config)
-        if changed and any((workdir / checkpoints.FOLDER).glob("[0-9]*")):
+        kept = (workdir / checkpoints.FOLDER).glob("*")  # others are half-written
+        if changed and any(entry.name.isdecimal() for entry in kept):
             raise UserError(
                 f"{workdir} holds a run with other settings ({len(changed)} differ, the first: "
                 f"{changed[0]}); choose another --workdir or the same settings",

@@ -241,7 +241,11 @@ def test_predict_lists_what_it_cannot_read_and_exits_with_2(program):
     code, said, problems = program.said["predict"]
     table, pictures = program.folder / "predictions.csv", program.folder / "pictures"
     assert code == predict.UNREADABLE
-    assert said == f"8 pictures: {table}\n"
+    *counts, total, caution = said.splitlines()
+    assert [line.split()[1] for line in counts] == ["Benign", "Early", "Pre", "Pro"]
+    assert sum(int(line.split()[0]) for line in counts) == 8
+    assert total.strip() == f"8 pictures: {table}"
+    assert caution == "for research only, not for diagnosis"
     lines = [line for line in problems.splitlines() if str(program.folder) in line]
     assert lines[0] == f"error: 4 pictures can't be read and are not in {table}:"
     assert [line.partition(": ")[0] for line in lines[1:]] == [

@@ -1,9 +1,8 @@
 """Pictures: where they lie, how they are split, augmented and fed. Never imports jax."""
 
 import difflib
-import pathlib
 
-from jaxall import errors
+from jaxall import errors, files
 from jaxall.data import ball, dataset, synthetic
 
 # A module here is all that a new data set needs: NAME, and load(root) -> DataSet.
@@ -21,4 +20,4 @@ def load(settings: dataset.DataSettings) -> dataset.DataSet:
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         names = ", ".join(DATA_SETS)
         raise errors.UserError(f"no data set is called {settings.name!r}, there are {names}{hint}")
-    return DATA_SETS[settings.name].load(pathlib.Path(settings.root).expanduser())
+    return DATA_SETS[settings.name].load(files.home(settings.root))

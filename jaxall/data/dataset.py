@@ -107,6 +107,14 @@ class Checked:
     thumbnails: np.ndarray
 
 
+def contradictions(data_set: DataSet, checked: Checked) -> list[int]:
+    """Positions of the rows whose picture stands in another class as well."""
+    labels: dict[str, set[int]] = collections.defaultdict(set)
+    for pixels, row in zip(checked.pixels, data_set.rows, strict=True):
+        labels[pixels].add(row.label)
+    return [index for index, pixels in enumerate(checked.pixels) if len(labels[pixels]) > 1]
+
+
 def save_sha256(data_set: DataSet, checked: Checked, path: pathlib.Path) -> None:
     """Writes each file's sha256, as `sha256sum` does: hash, two spaces, path below the root."""
     lines = zip(checked.sha256, data_set.rows, strict=True)
@@ -140,6 +148,18 @@ def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Pat
             f"the run was split on ({path}), the first: {other[0]}",
             other,
         )
+
+
+def read(path: pathlib.Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        OSError: it can't be read.
+        UndecodableError: it is a pipe or a device, which might never end.
+    """
+    if path.exists() and not path.is_file():
+        raise UndecodableError("no regular file")
+    return path.read_bytes()
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -191,6 +211,8 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 def find_images(folder: pathlib.Path) -> list[pathlib.Path]:
     """Lists the pictures below a folder, sorted; hidden files and `__MACOSX` are passed over.
 
+    Links to folders are followed, each folder once.
+
     Raises:
         UserError: there is no such folder, or a folder in it can't be read.
     """
@@ -201,8 +223,14 @@ def find_images(folder: pathlib.Path) -> list[pathlib.Path]:
         raise errors.UserError(f"can't read the folder {error.filename}: {error.strerror}")
 
     found = []
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not is_clutter(name)]
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        seen.add(os.path.realpath(parent))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not is_clutter(name) and os.path.realpath(os.path.join(parent, name)) not in seen
+        )
         for name in names:
             if not is_clutter(name) and name.lower().endswith(IMAGE_SUFFIXES):
                 found.append(pathlib.Path(parent, name))
@@ -276,7 +304,7 @@ def check(
 def _look_at(path: pathlib.Path) -> tuple[str, str, np.ndarray] | str:
     """Returns (sha256 of the bytes, sha256 of the pixels, thumbnail), or why it can't."""
     try:
-        data = path.read_bytes()
+        data = read(path)
         image = decode(data)
     except OSError as error:
         return (error.strerror or type(error).__name__).lower()

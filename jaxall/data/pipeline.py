@@ -39,12 +39,12 @@ class LoaderSettings:
     prefetch: int = 4  # batches kept ready in each process
 
     def validate(self) -> None:
-        """Raises UserError where a number is too small."""
-        least = {"threads": 0, "workers": 0, "prefetch": 1}
+        """Raises UserError where a number is too small or too large."""
+        ranges = {"threads": (0, 1024), "workers": (0, 1024), "prefetch": (1, 1024)}
         problems = [
-            f"loader {name} must be at least {bound}, not {getattr(self, name)}"
-            for name, bound in least.items()
-            if getattr(self, name) < bound
+            f"loader {name} must be from {least} to {most:,}, not {getattr(self, name)}"
+            for name, (least, most) in ranges.items()
+            if not least <= getattr(self, name) <= most
         ]
         errors.refuse(problems)
 

@@ -125,7 +125,10 @@ class Checkpoints:
 def best_of(metrics: Mapping[int, Any]) -> int | None:
     """Step with the highest score; checkpoints that were not validated don't count."""
     scored = [step for step in metrics if metrics[step]]
-    return max(scored, key=lambda step: (*_rank(metrics[step]), step), default=None)
+    try:
+        return max(scored, key=lambda step: (*_rank(metrics[step]), step), default=None)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"the metrics of the checkpoints {scored} are damaged: {error}") from error
 
 
 def find(workdir: pathlib.Path, which: str) -> int:

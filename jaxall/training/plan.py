@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from jaxall import errors
 
 PARALLEL = ("pmap", "shard_map")
+MOST_EPOCHS = 100_000
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -38,8 +39,8 @@ class TrainSettings:
     def _problems(self) -> Iterator[str]:
         if self.parallel not in PARALLEL:
             yield f"train.parallel is one of {', '.join(PARALLEL)}; got {self.parallel!r}"
-        if not 0 < self.epochs < math.inf:
-            yield f"train.epochs is above 0 and finite; got {self.epochs}"
+        if not 0 < self.epochs <= MOST_EPOCHS:
+            yield f"train.epochs is above 0 and at most {MOST_EPOCHS:,}; got {self.epochs:g}"
         for name, least in (("batch_size", 1), ("checkpoint_every", 0), ("log_every", 1)):
             if (came := getattr(self, name)) < least:
                 yield f"train.{name} is at least {least}; got {came}"
@@ -71,8 +72,8 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
-        return self.step_at(self.epochs)
+        """Steps of the whole run; at least one."""
+        return max(1, self.step_at(self.epochs))
 
     def step_at(self, epoch: float) -> int:
         """The step after which `epoch` epochs have been seen; rounded up to a whole batch."""

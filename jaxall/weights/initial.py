@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Callable
 
-from jaxall import models
+from jaxall import files, models
 from jaxall.weights import download, port
 
 
@@ -28,7 +28,7 @@ def load(
         return None
     if init == "imagenet":
         return port.load(spec, fetch(spec, cache_dir, progress))
-    return port.load(spec, pathlib.Path(init).expanduser())
+    return port.load(spec, files.home(init))
 
 
 def fetch(

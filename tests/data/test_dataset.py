@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import pathlib
 import struct
 import zlib
@@ -230,3 +231,26 @@ def test_a_picture_without_permission_is_reported(tmp_path, monkeypatch):
 def test_an_unknown_data_set_is_answered_with_the_nearest_name():
     with pytest.raises(errors.UserError, match=r"'b_al'.*b_all, drawn_smears.*mean b_all\?"):
         data_package.load(dataset.DataSettings(name="b_al"))
+
+
+def test_linked_folders_are_followed_once_and_pipes_are_not_read(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "here").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "far" / "a.png")
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "loop").symlink_to(tmp_path / "here")
+    os.mkfifo(tmp_path / "here" / "pipe.png")
+    found = dataset.find_images(tmp_path / "here")
+    assert found == [tmp_path / "here" / "linked" / "a.png", tmp_path / "here" / "pipe.png"]
+    with pytest.raises(dataset.UndecodableError, match="no regular file"):
+        dataset.read(found[1])
+
+
+def test_copies_in_another_class_are_found(tmp_path):
+    rows = []
+    for label, name in ((0, "a"), (0, "b"), (1, "c"), (1, "d")):
+        colour = {"a": 10, "b": 20, "c": 10, "d": 30}[name]
+        Image.new("RGB", (4, 4), (colour, 0, 0)).save(tmp_path / f"{name}.png")
+        rows.append(dataset.Row(path=f"{name}.png", label=label))
+    data_set = dataset.DataSet(name="x", root=tmp_path, class_names=("A", "B"), rows=tuple(rows))
+    assert dataset.contradictions(data_set, dataset.check(data_set)) == [0, 2]

@@ -77,7 +77,7 @@ def test_the_defaults_are_valid():
     ("field", "value", "told"),
     [
         ("parallel", "vmap", r"train\.parallel is one of pmap, shard_map; got 'vmap'"),
-        ("epochs", 0.0, r"train\.epochs is above 0 and finite; got 0\.0"),
+        ("epochs", 0.0, r"train\.epochs is above 0 and at most 100,000; got 0"),
         ("epochs", float("nan"), r"train\.epochs .* got nan"),
         ("epochs", float("inf"), r"train\.epochs .* got inf"),
         ("batch_size", 0, r"train\.batch_size is at least 1; got 0"),
