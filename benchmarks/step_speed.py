@@ -21,7 +21,6 @@ from jaxall import models, runtime
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.models import head
 from jaxall.training import optim, parallel, plan, state, steps
-from tests.torchvision_cpu import torch, torchvision
 
 CLASSES = 4
 
@@ -62,6 +61,8 @@ def ours(name: str, batch: dict[str, Any]) -> tuple[Callable[[], Any], Callable[
 
 def theirs(name: str, batch: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The same with torchvision: eager, channels last, its best form on the CPUs tried."""
+    from tests.torchvision_cpu import torch, torchvision
+
     model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES)
     model = model.to(memory_format=torch.channels_last)
     images = torch.from_numpy(batch["image"].transpose(0, 3, 1, 2).astype(np.float32) / 255)
@@ -102,6 +103,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
     runtime.configure()
+    # Only now: what `configure` says to the C library must come before torch starts its threads.
+    from tests.torchvision_cpu import torch
+
     generator = np.random.default_rng(0)
     shape = (arguments.batch, arguments.size, arguments.size, 3)
     batch = {
