@@ -15,5 +15,5 @@ def get_config() -> config.Config:
         augmentation=(config.FlipHorizontal(), config.FlipVertical(), config.Rotate(degrees=180.0)),
         model=config.ModelSettings(name="densenet121", init="none", head="linear"),
         optim=config.OptimSettings(learning_rate=1e-3, schedule="cosine", warmup_epochs=1.0),
-        train=config.TrainSettings(batch_size=16, epochs=11.0),
+        train=config.TrainSettings(batch_size=16, epochs=8.0),
     )

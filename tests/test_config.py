@@ -173,7 +173,7 @@ def test_tuples_can_be_overridden():
             "--config.preprocessing.image_size=28",
             "preprocessing.image_size of densenet121 is at least 29; got 28",
         ),
-        ("--config.optim.warmup_epochs=99", "optim.warmup_epochs is at most the 11 epochs; got 99"),
+        ("--config.optim.warmup_epochs=99", "optim.warmup_epochs is at most the 8 epochs; got 99"),
         ("--config.augmentation[2].degrees=720", "Rotate.degrees must be from 0 to 180, not 720"),
         ("--config.augmentation[2].border=grey", "unknown Rotate.border 'grey'; there are reflect"),
         ("--config.model.dropout=1", "model.dropout is at least 0 and below 1; got 1.0"),
