@@ -62,8 +62,7 @@ class Config:
 
     def validate(self) -> None:
         """Raises one UserError with every setting of a wrong type, or else every impossible one."""
-        if mistakes := list(_mistakes(Config, _to_plain(self), "")):
-            raise UserError("; ".join(mistakes))
+        refuse(_mistakes(Config, _to_plain(self), ""))
         checks = [
             lambda: self._check_size(models.find(self.model.name)),
             self._check_names,
@@ -131,8 +130,7 @@ class Config:
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise UserError(f"it is not JSON: {error}") from error
-        if mistakes := list(_mistakes(cls, values, "")):
-            raise UserError("; ".join(mistakes))
+        refuse(_mistakes(cls, values, ""))
         return _from_plain(cls, values)
 
 

@@ -65,9 +65,7 @@ class Preprocessing:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        problems = _problems(self)
-        if problems:
-            raise errors.UserError("; ".join(problems))
+        errors.refuse(_problems(self))
 
     @classmethod
     def for_model(

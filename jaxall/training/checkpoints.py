@@ -13,6 +13,7 @@ from orbax.checkpoint import v1 as ocp
 
 from jaxall.errors import UserError
 from jaxall.training import parallel
+from jaxall.training import state as state_lib
 from jaxall.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -174,7 +175,7 @@ def load_variables(workdir: pathlib.Path, step: int, abstract: Any) -> Any:
         # A partial load hands back names that the checkpoint lacks as the request itself, and
         # passes over those that it has beyond the request: both are looked for beforehand.
         tree = ocp.metadata(str(path)).metadata
-        problems = _mismatches({name: tree[name] for name in abstract}, abstract)
+        problems = state_lib.mismatches({name: tree[name] for name in abstract}, abstract)
         if not problems:
             with partial:
                 return ocp.load(str(path), target)
@@ -212,22 +213,6 @@ def _at(abstract: Any, sharding: jax.sharding.Sharding) -> Any:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract
     )
-
-
-def _mismatches(found: Any, wanted: Any) -> list[str]:
-    got, asked = _shapes(found), _shapes(wanted)
-    return [
-        f"{name}: wanted {asked.get(name, 'none')}, got {got.get(name, 'none')}"
-        for name in sorted({*got, *asked})
-        if got.get(name) != asked.get(name)
-    ]
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
 
 
 def _reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxall.errors import UserError
-from jaxall.training import parallel, steps
+from jaxall.training import parallel, state, steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Predictor:
         Raises:
             UserError: an output is NaN or infinite.
         """
-        variables = jax.device_put(jax.tree.map(_local, variables), self._replicated)
+        variables = jax.device_put(jax.tree.map(state.local, variables), self._replicated)
         rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         done = 0
         for batch in batches:
@@ -85,11 +85,6 @@ class Predictor:
             labels=labels.astype(np.int64),
             probabilities=softmax(logits),
         )
-
-
-def _local(x: Any) -> Any:
-    """One device's copy of an array that may be replicated over many hosts."""
-    return x.addressable_data(0) if isinstance(x, jax.Array) else x
 
 
 def batch_size(wanted: int) -> int:

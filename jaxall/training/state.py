@@ -74,7 +74,7 @@ def check_finite(state: TrainState) -> None:
         UserError: a parameter or a statistic is NaN or infinite; says how many arrays are.
     """
     leaves = jax.tree.leaves_with_path((state.params, state.batch_stats))
-    bad = [path for path, x in leaves if not np.isfinite(_local(x)).all()]
+    bad = [path for path, x in leaves if not np.isfinite(np.asarray(local(x))).all()]
     if bad:
         raise UserError(
             f"training stopped: after step {int(state.step)} {len(bad)} of {len(leaves)} arrays of "
@@ -83,9 +83,9 @@ def check_finite(state: TrainState) -> None:
         )
 
 
-def _local(x: Any) -> np.ndarray:
-    """This host's copy."""
-    return np.asarray(x.addressable_data(0) if isinstance(x, jax.Array) else x)
+def local(x: Any) -> Any:
+    """One device's copy of an array that may be replicated over many hosts."""
+    return x.addressable_data(0) if isinstance(x, jax.Array) else x
 
 
 def with_backbone(state: TrainState, variables: Any) -> TrainState:
@@ -100,7 +100,7 @@ def with_backbone(state: TrainState, variables: Any) -> TrainState:
     for collection in ("params", "batch_stats"):
         old = getattr(state, collection)
         new = jax.tree.map(jnp.asarray, variables.get(collection, {}).get("backbone", {}))
-        differing = _differing(old.get("backbone", {}), new)
+        differing = mismatches(new, old.get("backbone", {}))
         if differing:
             raise UserError(
                 f"the {collection} of the given weights fit another backbone: {len(differing)} "
@@ -111,15 +111,18 @@ def with_backbone(state: TrainState, variables: Any) -> TrainState:
     return dataclasses.replace(state, **replaced)
 
 
-def _differing(wanted: Any, came: Any) -> list[str]:
-    """A line for each array that only one tree has, or whose shapes differ."""
-    trees = (wanted, came)
-    a, b = (
-        {jax.tree_util.keystr(k): jnp.shape(x) for k, x in jax.tree.leaves_with_path(t)}
-        for t in trees
-    )
+def mismatches(found: Any, wanted: Any) -> list[str]:
+    """A line for each array that only one of two trees has, or whose shapes differ."""
+    got, asked = _shapes(found), _shapes(wanted)
     return [
-        f"{name}: wanted {a.get(name, 'nothing')}, came {b.get(name, 'nothing')}"
-        for name in sorted({*a, *b})
-        if a.get(name) != b.get(name)
+        f"{name}: wanted {asked.get(name, 'none')}, got {got.get(name, 'none')}"
+        for name in sorted({*got, *asked})
+        if got.get(name) != asked.get(name)
     ]
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
