@@ -35,11 +35,11 @@ class DenseLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns the new maps only; the block concatenates."""
-        norm = functools.partial(layers.BatchNorm, dtype=self.dtype)
+        norm = functools.partial(layers.BatchNorm, activation="relu", dtype=self.dtype)
         conv = functools.partial(layers.Conv, dtype=self.dtype)
-        x = nn.relu(norm(name="norm1")(x, train=False))
+        x = norm(name="norm1")(x, train=False)
         x = conv(BOTTLENECK * self.growth, 1, name="conv1")(x)
-        x = nn.relu(norm(name="norm2")(x, train=False))
+        x = norm(name="norm2")(x, train=False)
         return conv(self.growth, 3, name="conv2")(x)
 
 
@@ -102,8 +102,10 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Odd rows and columns at the end are dropped, as in torch."""
-        norm = layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name="norm")
-        x = nn.relu(norm(x, train=train))
+        norm = layers.BatchNorm(
+            activation="relu", axis_name=self.axis_name, dtype=self.dtype, name="norm"
+        )
+        x = norm(x, train=train)
         x = layers.Conv(x.shape[-1] // 2, 1, dtype=self.dtype, name="conv")(x)
         return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2), padding="VALID")
 
@@ -122,9 +124,11 @@ class DenseNet(nn.Module):
         self, images: jax.Array, *, train: bool, positions: jax.Array | None = None
     ) -> jax.Array:
         """`positions` is for architectures with dropout in the backbone; unused here."""
-        norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name, dtype=self.dtype)
+        norm = functools.partial(
+            layers.BatchNorm, activation="relu", axis_name=self.axis_name, dtype=self.dtype
+        )
         x = layers.Conv(self.stem, 7, 2, dtype=self.dtype, name="conv0")(images)
-        x = nn.relu(norm(name="norm0")(x, train=train))
+        x = norm(name="norm0")(x, train=train)
         # Linen's annotation knows names of paddings only; pairs are what its docstring gives.
         pads: Any = ((1, 1), (1, 1))
         x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=pads)
@@ -136,7 +140,7 @@ class DenseNet(nn.Module):
                 count, self.growth, self.dtype, self.axis_name, name=f"denseblock{index}"
             )
             x = block(x, train=train)
-        x = nn.relu(norm(name="norm5")(x, train=train))
+        x = norm(name="norm5")(x, train=train)
         return layers.global_average(x)
 
 

@@ -119,9 +119,11 @@ class ConvNorm(nn.Module):
             dtype=self.numerics.dtype,
             name="conv",
         )(x)
-        norm = layers.BatchNorm(**dataclasses.asdict(self.numerics), name="norm")
-        x = norm(x, train=train)
-        return nn.silu(x) if self.is_active else x
+        activation = "silu" if self.is_active else "none"
+        norm = layers.BatchNorm(
+            **dataclasses.asdict(self.numerics), activation=activation, name="norm"
+        )
+        return norm(x, train=train)
 
 
 class SqueezeExcite(nn.Module):

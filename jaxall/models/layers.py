@@ -11,10 +11,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxall.ops import depthwise, moments
+from jaxall.ops import batch_norm, depthwise, moments, pointwise
 from jaxall.ops.moments import Moments
 
 MOMENTUM, EPSILON = 0.9, 1e-5  # of batch normalisation; torch's defaults (its momentum is 0.1)
+
+# Name of a norm's sown output before its activation, which is what torch's norm layer gives.
+NORMALISED = "normalised"
 
 # torch.nn.Linear's default: uniform within +-1/sqrt(fan_in).
 linear_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -41,12 +44,14 @@ class BatchNorm(nn.Module):
 
     Attributes:
         momentum: share of the old running value that is kept; torch's momentum is one minus this.
+        activation: applied to what is normalised; of `batch_norm.ACTIVATIONS`.
         axis_name: mapped axis over which the statistics are averaged; None keeps them local.
         dtype: of the output; statistics and parameters are float32 always.
     """
 
     momentum: float = MOMENTUM
     epsilon: float = EPSILON
+    activation: str = "none"
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
@@ -58,16 +63,25 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        running = Moments(running_mean.value, running_var.value)
         if not train:
-            found = Moments(running_mean.value, running_var.value)
-        elif self.is_initializing():
-            found = moments.moments(x)
-        else:
-            found = moments.moments(x, self.axis_name)
-            count = moments.count(x.shape, self.axis_name)
-            running = Moments(running_mean.value, running_var.value)
+            z = moments.normalise(x, running, scale, bias, self.epsilon, jnp.float32)
+            self.sow("intermediates", NORMALISED, z)
+            return batch_norm.activate(z, self.activation).astype(self.dtype)
+        axis_name = None if self.is_initializing() else self.axis_name
+        y, found = batch_norm.batch_norm(
+            x,
+            scale,
+            bias,
+            epsilon=self.epsilon,
+            activation=self.activation,
+            axis_name=axis_name,
+            dtype=self.dtype,
+        )
+        if not self.is_initializing():
+            count = moments.count(x.shape, axis_name)
             running_mean.value, running_var.value = updated(running, found, count, self.momentum)
-        return moments.normalise(x, found, scale, bias, self.epsilon, self.dtype)
+        return y
 
 
 def updated(running: Moments, found: Moments, count: int, momentum: float) -> Moments:
@@ -103,6 +117,8 @@ class Conv(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.is_depthwise:
             y = cast(jax.Array, depthwise.depthwise(x, kernel, self.stride))
+        elif size == self.stride == 1:
+            y = cast(jax.Array, pointwise.pointwise(x, kernel))
         else:
             y = jax.lax.conv_general_dilated(
                 x,

@@ -20,7 +20,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxall.ops.moments import Moments, moments, normalise, per_channel
+from jaxall.ops import pointwise
+from jaxall.ops.batch_norm import norm_act, norm_act_vjp, through_moments
+from jaxall.ops.moments import Moments, moments
 
 
 class Layer(NamedTuple):
@@ -85,7 +87,7 @@ def _forward(
     for layer in layers:
         channels = len(layer.scale1)
         opened = _norm_relu(maps[..., :channels], found, layer.scale1, layer.bias1, epsilon)
-        bottle = _pointwise(opened, layer.kernel1)
+        bottle = pointwise.pointwise(opened, layer.kernel1.astype(x.dtype))
         inner.append(moments(bottle, axis_name))
         narrow = _norm_relu(bottle, inner[-1], layer.scale2, layer.bias2, epsilon)
         new = _conv3x3(narrow, layer.kernel2)
@@ -113,7 +115,7 @@ def _backward(
     ):
         channels, growth = len(layer.scale1), layer.kernel2.shape[-1]
         own = slice(channels, channels + growth)
-        by_new = by_maps[..., own] + _through_moments(
+        by_new = by_maps[..., own] + through_moments(
             maps[..., own], _take(found, own), _take(by_moments, own), axis_name
         )
         narrow = _norm_relu(bottle, inner, layer.scale2, layer.bias2, epsilon)
@@ -122,11 +124,11 @@ def _backward(
             bottle, inner, layer.scale2, layer.bias2, epsilon, by_narrow
         )
         total = Moments(*map(jnp.add, by_inner, more))
-        by_bottle += _through_moments(bottle, inner, total, axis_name)
+        by_bottle += through_moments(bottle, inner, total, axis_name)
 
         seen, before = maps[..., :channels], _take(found, slice(channels))
         opened = _norm_relu(seen, before, layer.scale1, layer.bias1, epsilon)
-        by_opened, kernel1 = _pointwise_vjp(opened, layer.kernel1, by_bottle)
+        by_opened, kernel1 = pointwise.vjp(opened, layer.kernel1, by_bottle)
         by_seen, scale1, bias1, more = _norm_relu_vjp(
             seen, before, layer.scale1, layer.bias1, epsilon, by_opened
         )
@@ -136,7 +138,7 @@ def _backward(
         )
         gradients.append(Layer(scale1, bias1, kernel1, scale2, bias2, kernel2))
     first = slice(len(layers[0].scale1))
-    by_x = by_maps[..., first] + _through_moments(
+    by_x = by_maps[..., first] + through_moments(
         maps[..., first], _take(found, first), _take(by_moments, first), axis_name
     )
     return by_x, gradients[::-1]
@@ -152,7 +154,7 @@ def _take(of: Moments, channels: slice) -> Moments:
 def _norm_relu(
     x: jax.Array, of: Moments, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> jax.Array:
-    return jnp.maximum(normalise(x, of, scale, bias, epsilon, x.dtype), 0)
+    return norm_act(x, of, scale, bias, epsilon, "relu", x.dtype)
 
 
 def _norm_relu_vjp(
@@ -163,46 +165,7 @@ def _norm_relu_vjp(
     epsilon: float,
     gradient: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array, Moments]:
-    """Gradients by x with the moments held, by scale, by bias, and by the moments."""
-    deviation = lax.rsqrt(of.var + epsilon)
-    passed = normalise(x, of, scale, bias, epsilon, x.dtype) > 0
-    by_y = jnp.where(passed, gradient, 0)
-    wide = by_y.astype(jnp.float32)
-    by_bias, along = wide.sum((0, 1, 2)), (wide * x.astype(jnp.float32)).sum((0, 1, 2))
-    along -= of.mean * by_bias  # afterwards, so that no centred copy of x is kept
-    by_x = by_y * per_channel(scale * deviation, 4).astype(x.dtype)
-    by_moments = Moments(-scale * deviation * by_bias, -0.5 * scale * deviation**3 * along)
-    return by_x, along * deviation, by_bias, by_moments
-
-
-def _through_moments(
-    x: jax.Array, of: Moments, gradient: Moments, axis_name: str | None
-) -> jax.Array:
-    """The gradient by x of moments taken of it."""
-    if axis_name is not None:
-        gradient = lax.pmean(gradient, axis_name)
-    count = x.size // x.shape[-1]
-    centred = x.astype(jnp.float32) - per_channel(of.mean, 4)
-    by_square = per_channel(gradient.var * (2 / count), 4)
-    return (per_channel(gradient.mean / count, 4) + centred * by_square).astype(x.dtype)
-
-
-def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return lax.dot_general(x, kernel[0, 0].astype(x.dtype), (((3,), (0,)), ((), ())))
-
-
-def _pointwise_vjp(
-    x: jax.Array, kernel: jax.Array, gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    by_x = lax.dot_general(gradient, kernel[0, 0].astype(x.dtype), (((3,), (1,)), ((), ())))
-    # The narrow operand first: in the other order XLA copies the wide one to transpose it.
-    by_kernel = lax.dot_general(
-        gradient.reshape(-1, gradient.shape[-1]),
-        x.reshape(-1, x.shape[-1]),
-        (((0,), (0,)), ((), ())),
-        preferred_element_type=jnp.float32,
-    )
-    return by_x, by_kernel.T[None, None]
+    return norm_act_vjp(x, of, scale, bias, epsilon, "relu", gradient)
 
 
 def _conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+CACHE = 256 * 1024  # bytes of a kernel gradient's sums; about half of a core's second-level cache
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -125,32 +127,42 @@ def _input_gradient(
 def _kernel_gradient(
     x: jax.Array, shape: tuple[int, ...], gradient: jax.Array, stride: int
 ) -> jax.Array:
-    """One scan over output rows, so that what a step reads stays in the cache; float32."""
+    """One scan over groups of output rows, in sums that stay in the cache; float32.
+
+    A tap's products are added to its own [rows,w,C] sum, without being summed over the row: that
+    is plain vector arithmetic, where a reduction at every step would cost more than the products.
+    """
     size, channels = shape[0], shape[3]
     batch, height, width, _ = gradient.shape
-    padded = _pad(x, size // 2)
+    count = min(height, max(1, CACHE // (4 * size * size * width * channels)))
+    steps = -(-height // count)
+    below = steps * count - height  # rows of zeros that fill the last group
+    gradient = jnp.pad(gradient, ((0, 0), (0, below), (0, 0), (0, 0)))
+    padded = jnp.pad(_pad(x, size // 2), ((0, 0), (0, below * stride), (0, 0), (0, 0)))
+    deep = (count - 1) * stride + size
+    offsets = [(i, j) for i in range(size) for j in range(size)]
 
-    def add_row(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
-        image, y = index // height, index % height
-        row = lax.dynamic_slice(gradient, (image, y, 0, 0), (1, 1, width, channels))[0, 0]
-        rows = lax.dynamic_slice(
-            padded, (image, y * stride, 0, 0), (1, size, padded.shape[2], channels)
+    def add_rows(
+        sums: tuple[jax.Array, ...], index: jax.Array
+    ) -> tuple[tuple[jax.Array, ...], None]:
+        image, y = index // steps, index % steps * count
+        by = lax.dynamic_slice(gradient, (image, y, 0, 0), (1, count, width, channels))[0]
+        seen = lax.dynamic_slice(
+            padded, (image, y * stride, 0, 0), (1, deep, padded.shape[2], channels)
         )[0]
+        stop = ((count - 1) * stride + 1, (width - 1) * stride + 1, channels)
         taps = [
-            (
-                lax.slice(rows[i], (j, 0), (j + (width - 1) * stride + 1, channels), (stride, 1))
-                * row
-            )
-            .astype(jnp.float32)
-            .sum(0)
-            for i in range(size)
-            for j in range(size)
+            lax.slice(seen, (i, j, 0), (i + stop[0], j + stop[1], channels), (stride, stride, 1))
+            for i, j in offsets
         ]
-        return total + jnp.stack(taps), None
+        by = by.astype(jnp.float32)
+        return tuple(
+            total + tap.astype(jnp.float32) * by for total, tap in zip(sums, taps, strict=True)
+        ), None
 
-    start = jnp.zeros((size * size, channels), jnp.float32)
-    total, _ = lax.scan(add_row, start, jnp.arange(batch * height))
-    return total.reshape(shape)
+    start = tuple(jnp.zeros((count, width, channels), jnp.float32) for _ in offsets)
+    sums, _ = lax.scan(add_rows, start, jnp.arange(batch * steps))
+    return jnp.stack([total.sum((0, 1)) for total in sums]).reshape(shape)
 
 
 depthwise.defvjp(_forward, _backward)

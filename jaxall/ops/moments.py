@@ -20,17 +20,24 @@ class Moments(NamedTuple):
 def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
     """Of [..., C], taken over every axis but the last and over a mapped axis if one is named."""
     axes = tuple(range(x.ndim - 1))
-    # In one pass, as mean square minus squared mean, which cancels where the mean is large beside
-    # the deviation. So values are first shifted by one of them, near which the others lie.
-    shift = jax.lax.stop_gradient(x[(0,) * (x.ndim - 1)]).astype(jnp.float32)
-    x = x.astype(jnp.float32) - per_channel(shift, x.ndim)
-    offset, square = jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)
-    own = Moments(shift + offset, jnp.maximum(square - jnp.square(offset), 0))
-    if axis_name is None:
+    x = x.astype(jnp.float32)
+    # Shifted by one of the values, near which the others lie: a mean that is large beside the
+    # deviation would cost digits in the sum.
+    shift = jax.lax.stop_gradient(x[(0,) * (x.ndim - 1)])
+    mean = shift + jnp.mean(x - per_channel(shift, x.ndim), axes)
+    # Moving the mean doesn't change the variance to first order: nothing to differentiate there.
+    centred = x - per_channel(jax.lax.stop_gradient(mean), x.ndim)
+    own = Moments(mean, jnp.mean(jnp.square(centred), axes))
+    if not is_shared(axis_name):
         return own
     means, variances = jax.lax.all_gather(own, axis_name)
     mean = means.mean(0)
     return Moments(mean, (variances + jnp.square(means - per_channel(mean, 2))).mean(0))
+
+
+def is_shared(axis_name: str | None) -> bool:
+    """Whether a mapped axis has more than one device."""
+    return axis_name is not None and jax.lax.axis_size(axis_name) > 1
 
 
 def count(shape: tuple[int, ...], axis_name: str | None = None) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxall import models
 from jaxall.errors import UserError
 from jaxall.models.densenet import OLD_NAMES
+from jaxall.models.layers import NORMALISED
 from jaxall.weights import port
 
 if TYPE_CHECKING:
@@ -147,11 +148,13 @@ def _intermediates(
         )
 
     logits, state = run(variables, images)
+    found = port.flatten(state["intermediates"])
+    # Of a norm with an activation, torch's layer gives what comes before the activation.
     blocks = {
-        path.removesuffix("/__call__"): np.asarray(value[0])
-        for path, value in port.flatten(state["intermediates"]).items()
+        path.rpartition("/")[0]: np.asarray(value[0])
+        for path, value in sorted(found.items(), key=lambda item: item[0].endswith(NORMALISED))
     }
-    blocks.pop("__call__", None)
+    blocks.pop("", None)
     return np.asarray(logits), blocks
 
 
