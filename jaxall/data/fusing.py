@@ -125,14 +125,16 @@ def _warp(image: np.ndarray, matrix: np.ndarray, border: str) -> np.ndarray:
         if (x, y) in _FLIPS:
             return cv2.flip(image, _FLIPS[x, y])
     mode, value = BORDERS[border]
-    return cv2.warpAffine(
-        image,
+    # OpenCV warps four channels in little more than half the time of three, to the same bits.
+    warped = cv2.warpAffine(
+        cv2.cvtColor(image, cv2.COLOR_RGB2RGBA),
         matrix[:2],
         (width, height),
         flags=cv2.INTER_LINEAR,
         borderMode=mode,
-        borderValue=(value, value, value),
+        borderValue=(value,) * 4,
     )
+    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
 
 
 def _tone_all(image: np.ndarray, tones: Sequence[Tone]) -> np.ndarray:
