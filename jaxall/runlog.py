@@ -47,8 +47,14 @@ class RunLog:
         if self._journal:
             self._journal.close()
 
-    def header(self, material: assembly.Material, length: plan.Plan) -> None:
-        """What will be done, and the epochs so far of a run that goes on."""
+    def header(self, material: assembly.Material, length: plan.Plan, memory: str) -> None:
+        """What will be done, and the epochs so far of a run that goes on.
+
+        Args:
+            material: the pictures.
+            length: of the run.
+            memory: a line on the pictures that are kept in it.
+        """
         config, split = self._config, material.split
         devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
         counts = ", ".join(f"{len(split.indices(side))} {side}" for side in splits.SIDES)
@@ -57,7 +63,7 @@ class RunLog:
             f"{material.preprocessing.image_size} px, {config.model.precision}, "
             f"{jax.device_count()} x {devices} ({config.train.parallel})\n"
             f"{material.data_set.name}: {counts} pictures, {config.split.kind} split; "
-            f"{length.steps} steps of {length.batch_size}; folder {self._folder}"
+            f"{length.steps} steps of {length.batch_size}; folder {self._folder}\n{memory}"
         )
         if self._start:
             self._console.print(f"going on from step {self._start} of {length.steps}")

@@ -21,7 +21,7 @@ from rich import console as rich_console
 
 from jaxall import assembly, cli, config_flag, models, runlog, runtime, trained, workdir
 from jaxall import config as config_lib
-from jaxall.data import pipeline
+from jaxall.data import keeping, pipeline
 from jaxall.errors import UserError
 from jaxall.evaluation import scores
 from jaxall.reporting import progress
@@ -62,7 +62,8 @@ def train(
     parallel.check_batch_size(config.train.batch_size)
     material = assembly.open_or_begin(config, folder, console)
     spec, class_names = models.find(config.model.name), material.data_set.class_names
-    source, validation = material.source("train"), material.source("validation")
+    sources = material.source("train"), material.source("validation")
+    source, validation = keeping.keep(sources, config.loader)
     length = plan.Plan(
         examples=len(source), batch_size=config.train.batch_size, epochs=config.train.epochs
     )
@@ -98,7 +99,7 @@ def train(
 
     # Epochs: train, validate, write down, keep.
     log = runlog.RunLog(folder, config, console, optim.learning_rate(config.optim, length), start)
-    log.header(material, length)
+    log.header(material, length, keeping.report(sources, config.loader))
     batches = pipeline.train_batches(
         source,
         transforms=config.augmentation,

@@ -175,11 +175,11 @@ def decode(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse(image)
-            image = ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
             if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.array(image.convert("RGB"))
+                laid = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", laid.size, "white"), laid)
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except UndecodableError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

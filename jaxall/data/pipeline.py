@@ -37,10 +37,16 @@ class LoaderSettings:
     threads: int = 2  # in each process; 0 reads in the caller's thread, when asked
     workers: int = 0  # processes besides the caller's
     prefetch: int = 4  # batches kept ready in each process
+    cache_mib: int = 2048  # memory for decoded pictures if all of them fit in, see `keeping`
 
     def validate(self) -> None:
         """Raises UserError where a number is too small or too large."""
-        ranges = {"threads": (0, 1024), "workers": (0, 1024), "prefetch": (1, 1024)}
+        ranges = {
+            "threads": (0, 1024),
+            "workers": (0, 1024),
+            "prefetch": (1, 1024),
+            "cache_mib": (0, 2**20),
+        }
         problems = [
             f"loader {name} must be from {least} to {most:,}, not {getattr(self, name)}"
             for name, (least, most) in ranges.items()
@@ -76,12 +82,23 @@ class PictureSource:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Element:
+        return self.element(index, self.picture(index))
+
+    def picture(self, index: int) -> np.ndarray:
+        """Reads one, uint8 `[S,S,3]`.
+
+        Raises:
+            UserError: names the file and what is wrong with it.
+        """
         path = self.paths[index]
         try:
-            image = self.preprocessing.load(pathlib.Path(path).read_bytes())
+            return self.preprocessing.load(pathlib.Path(path).read_bytes())
         except (OSError, dataset.UndecodableError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise errors.UserError(f"can't read the picture {path}: {reason}") from error
+
+    def element(self, index: int, image: np.ndarray) -> Element:
+        """The picture with its label and index."""
         return {"image": image, "label": np.int32(self.labels[index]), "index": np.int32(index)}
 
     def __repr__(self) -> str:

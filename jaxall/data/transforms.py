@@ -1,34 +1,29 @@
-"""Augmentations: each takes a picture and a random generator and returns a changed picture.
+"""Augmentations: each draws at random what it does to a picture.
 
-Pictures are uint8 `[H,W,3]`, RGB. A transform never writes into its input (it may return it), keeps
-the shape, and draws exactly one number from the generator whatever its settings, so that changing
-one transform's strength leaves the others' draws alone.
+A transform says what it does as one of the operations of `fusing`: a warp, a tone, or a change of
+the pixels. It draws exactly one number from the generator whatever its settings, so that changing
+one transform's strength leaves the others' draws alone. At zero strength it changes nothing.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from jaxall import errors
+from jaxall.data import fusing
 
-# name: (OpenCV's border mode, value of the constant border)
-BORDERS = {
-    "reflect": (cv2.BORDER_REFLECT_101, 0),
-    "black": (cv2.BORDER_CONSTANT, 0),
-    "white": (cv2.BORDER_CONSTANT, 255),
-}
 # setting: (least, most), of whichever transform has it
 RANGES = {"degrees": (0.0, 180.0), "probability": (0.0, 1.0), "strength": (0.0, 1.0)}
 
 
 class Transform(Protocol):
-    """A dataclass of settings that can be called."""
+    """A dataclass of settings."""
 
-    def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Returns the changed picture, uint8 `[H,W,3]`, contiguous."""
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Operation:
+        """What is done to one picture of this size."""
         ...
 
 
@@ -36,17 +31,20 @@ class Transform(Protocol):
 class Rotate:
     """Turns about the picture's centre by an angle drawn uniformly from [-degrees, degrees].
 
-    The border is what the corners are filled with: a smear goes on beyond the frame, so its mirror
-    image ("reflect") looks like more of it, where "black" or "white" corners would mark the
-    picture as an augmented one.
+    Counter-clockwise, bilinear, the frame stays. The border is what the corners are filled with: a
+    smear goes on beyond the frame, so its mirror image ("reflect") looks like more of it, where
+    "black" or "white" corners would mark the picture as an augmented one.
     """
 
     degrees: float = 20.0
     border: str = "reflect"
 
-    def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Draws the angle and turns."""
-        return rotate(image, generator.uniform(-self.degrees, self.degrees), self.border)
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Warp:
+        """Draws the angle."""
+        angle = generator.uniform(-self.degrees, self.degrees)
+        matrix = np.eye(3)
+        matrix[:2] = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+        return fusing.Warp(matrix, self.border)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -55,9 +53,10 @@ class FlipHorizontal:
 
     probability: float = 0.5
 
-    def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Flips, or returns `image` itself."""
-        return cv2.flip(image, 1) if generator.random() < self.probability else image
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Warp:
+        """Draws whether."""
+        is_swapped = generator.random() < self.probability
+        return fusing.Warp(fusing.mirrored(height, width, across=is_swapped, down=False))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -66,31 +65,43 @@ class FlipVertical:
 
     probability: float = 0.5
 
-    def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Flips, or returns `image` itself."""
-        return cv2.flip(image, 0) if generator.random() < self.probability else image
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Warp:
+        """Draws whether."""
+        is_swapped = generator.random() < self.probability
+        return fusing.Warp(fusing.mirrored(height, width, across=False, down=is_swapped))
 
 
 @dataclasses.dataclass(kw_only=True)
 class Brightness:
-    """Multiplies by a factor drawn uniformly from [1 - strength, 1 + strength]."""
+    """Multiplies by a factor drawn uniformly from [1 - strength, 1 + strength], and clips."""
 
     strength: float = 0.1
 
-    def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Draws the factor and multiplies."""
-        return brighten(image, generator.uniform(1 - self.strength, 1 + self.strength))
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Tone:
+        """Draws the factor."""
+        factor = generator.uniform(1 - self.strength, 1 + self.strength)
+        return fusing.Tone(lambda values, grey: factor * values)
 
 
 @dataclasses.dataclass(kw_only=True)
 class Contrast:
-    """Stretches about the mean grey by a factor from [1 - strength, 1 + strength], uniformly."""
+    """Stretches about the mean grey by a factor from [1 - strength, 1 + strength], uniformly.
+
+    A factor of 0 would give that grey everywhere. The mean is of the ITU-R 601 luma of the picture
+    as the transforms before have left it, not rounded. Values are clipped.
+    """
 
     strength: float = 0.1
 
-    def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Draws the factor and stretches."""
-        return stretch_contrast(image, generator.uniform(1 - self.strength, 1 + self.strength))
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Tone:
+        """Draws the factor."""
+        factor = generator.uniform(1 - self.strength, 1 + self.strength)
+
+        def stretch(values: np.ndarray, measure_grey: Callable[[], float]) -> np.ndarray:
+            grey = measure_grey()
+            return grey + factor * (values - grey)
+
+        return fusing.Tone(stretch)
 
 
 by_name: dict[str, type[Any]] = {
@@ -99,39 +110,13 @@ by_name: dict[str, type[Any]] = {
 }
 
 
-def rotate(image: np.ndarray, degrees: float, border: str) -> np.ndarray:
-    """Counter-clockwise about the centre, bilinear, the frame stays; `border` is of `BORDERS`."""
-    height, width = image.shape[:2]
-    mode, value = BORDERS[border]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    return cv2.warpAffine(
-        image,
-        matrix,
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=mode,
-        borderValue=(value, value, value),
-    )
-
-
-def brighten(image: np.ndarray, factor: float) -> np.ndarray:
-    """`factor` times each value, rounded to nearest and clipped; torchvision truncates."""
-    return _blend(image, 0.0, factor)
-
-
-def stretch_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blends with the mean grey (ITU-R 601 luma, the mean not rounded).
-
-    0 gives that grey everywhere, 1 the picture. Values are rounded to nearest and clipped;
-    torchvision truncates.
-    """
-    return _blend(image, cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0], factor)
-
-
 def apply(
     transforms: Sequence[Transform], image: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """One transform after the other, in their order.
+    """The transforms in their order, uint8 `[H,W,3]`; `image` is not written into.
+
+    All numbers are drawn first, transform by transform; then neighbouring transforms of one kind
+    are carried out at once, see `fusing.apply`.
 
     Raises:
         ValueError: `image` isn't uint8 `[H,W,3]`.
@@ -140,9 +125,9 @@ def apply(
         raise ValueError(
             f"a picture to transform must be uint8 [H,W,3], not {image.dtype} {image.shape}"
         )
-    for transform in transforms:
-        image = transform(image, generator)
-    return image
+    height, width = image.shape[:2]
+    drawn = [transform.draw(generator, height, width) for transform in transforms]
+    return fusing.apply(drawn, image)
 
 
 def validate(transforms: Sequence[Any]) -> None:
@@ -163,12 +148,8 @@ def _problems(transform: Any) -> list[str]:
         least, most = RANGES.get(setting, (-np.inf, np.inf))
         if setting in RANGES and not least <= value <= most:
             problems.append(f"{name}.{setting} must be from {least:g} to {most:g}, not {value}")
-        if setting == "border" and value not in BORDERS:
-            problems.append(f"unknown {name}.border {value!r}; there are {', '.join(BORDERS)}")
+        if setting == "border" and value not in fusing.BORDERS:
+            problems.append(
+                f"unknown {name}.border {value!r}; there are {', '.join(fusing.BORDERS)}"
+            )
     return problems
-
-
-def _blend(image: np.ndarray, grey: float, factor: float) -> np.ndarray:
-    """Rounds grey + factor * (value - grey) half to even, through a table of the 256 values."""
-    values = np.rint(grey + factor * (np.arange(256.0) - grey))
-    return cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8))

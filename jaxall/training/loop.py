@@ -48,19 +48,22 @@ class Loop:
             progress: told how many pictures, on all hosts, are done.
 
         Returns:
-            The new state (the old one is donated) and the seconds spent waiting for batches.
+            The new state (the old one is donated) and the seconds spent waiting for batches. Time
+            in which the devices were still at a step is not waiting.
 
         Raises:
             Terminated: `must_stop` said so before the last of these steps; the state is saved.
             UserError: a metric or the state is not finite.
         """
         first = int(state.step)
-        waited = 0.0
+        batch, waited = self._fetch({}) if first < until else ({}, 0.0)
         for number in range(first + 1, until + 1):
-            asked = time.monotonic()
-            batch = next(self.batches)
-            waited += time.monotonic() - asked
-            state, metrics = self.step(state, self.spread.batch(batch))
+            state, metrics = self.step(state, batch)
+            # The next batch goes to the devices while they are at this step. A stop leaves it
+            # unused, which is no loss: a run goes on with the batch of its state's step.
+            if number < until:
+                batch, seconds = self._fetch(metrics)
+                waited += seconds
             self.watch.push(number, metrics)
             progress((number - first) * self.batch_size)
             # A stop at `until` waits for the caller, whose epoch ends there, and the step after.
@@ -72,6 +75,21 @@ class Loop:
         self.watch.drain()
         check_finite(state)
         return state, waited
+
+    def _fetch(self, metrics: steps.Metrics) -> tuple[steps.Batch, float]:
+        """The next batch, on its way to the devices, and the seconds that they may have waited.
+
+        Args:
+            metrics: of the step that is under way; empty if there is none.
+        """
+        asked = time.monotonic()
+        batch = self.spread.batch(next(self.batches))
+        # When the step was through isn't known: all of the time counts, or none.
+        is_idle = all(
+            value.is_ready()  # pyright: ignore[reportAttributeAccessIssue] # the type lacks it
+            for value in metrics.values()
+        )
+        return batch, time.monotonic() - asked if is_idle else 0.0
 
     def _save(self, state: TrainState, number: int) -> None:
         # A state that is not finite must never be saved. What the watch reads is from before the

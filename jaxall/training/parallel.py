@@ -74,10 +74,14 @@ class Spread:
         return jax.jit(spread, donate_argnums=0)
 
     def batch(self, batch: steps.Batch) -> steps.Batch:
-        """This host's share of a batch, laid out for the step."""
+        """This host's share of a batch, on its way to the devices that the step wants it on.
+
+        The copying goes on after the return; on a CPU the arrays may be those of `batch`.
+        """
         if self.kind == "pmap":
-            count = local_mesh(self.devices).size
-            return {key: x.reshape(count, -1, *x.shape[1:]) for key, x in batch.items()}
+            mesh = local_mesh(self.devices)
+            dealt = {key: x.reshape(mesh.size, -1, *x.shape[1:]) for key, x in batch.items()}
+            return jax.device_put(dealt, NamedSharding(mesh, PartitionSpec(steps.AXIS)))
         sharding = NamedSharding(global_mesh(self.devices), PartitionSpec(steps.AXIS))
         return {
             key: jax.make_array_from_process_local_data(sharding, x) for key, x in batch.items()

@@ -202,10 +202,11 @@ def test_training_on_nothing_is_refused(source):
 
 def test_all_wrong_loader_settings_are_named_at_once():
     with pytest.raises(errors.UserError) as caught:
-        pipeline.LoaderSettings(threads=-1, workers=-2, prefetch=0).validate()
+        pipeline.LoaderSettings(threads=-1, workers=-2, prefetch=0, cache_mib=-3).validate()
     assert str(caught.value) == (
         "loader threads must be from 0 to 1,024, not -1; loader workers must be from 0 to 1,024, "
-        "not -2; loader prefetch must be from 1 to 1,024, not 0"
+        "not -2; loader prefetch must be from 1 to 1,024, not 0; loader cache_mib must be from 0 "
+        "to 1,048,576, not -3"
     )
 
 

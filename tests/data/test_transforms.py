@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import hypothesis
 import hypothesis.extra.numpy
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxall import errors
-from jaxall.data import transforms
+from jaxall.data import fusing, transforms
 
 EVERY = pytest.mark.parametrize("transform_class", transforms.by_name.values())
 IDENTITIES = (
@@ -40,6 +41,33 @@ def noise(*shape, low=0, high=256):
     return generator().integers(low, high, shape, np.uint8)
 
 
+def once(transform, image, state=None):
+    return transforms.apply([transform], image, generator() if state is None else state)
+
+
+class Fixed:
+    """A generator that always answers with one number."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def uniform(self, low, high):
+        assert low <= self.value <= high
+        return self.value
+
+
+def rotate(image, degrees, border):
+    return once(transforms.Rotate(degrees=180.0, border=border), image, Fixed(degrees))
+
+
+def brighten(image, factor):
+    return once(transforms.Brightness(strength=1.0), image, Fixed(factor))
+
+
+def stretch_contrast(image, factor):
+    return once(transforms.Contrast(strength=1.0), image, Fixed(factor))
+
+
 def photo(height=64, width=96):
     """Smooth, as photographs are: bilinear errors stay small."""
     y, x = np.mgrid[0:height, 0:width]
@@ -52,7 +80,7 @@ def photo(height=64, width=96):
 @hypothesis.given(image=images, seed=seeds)
 def test_shape_and_type_stay_and_the_input_is_not_written_to(transform, image, seed):
     before = image.copy()
-    result = transform(image, generator(seed))
+    result = once(transform, image, generator(seed))
     assert result.shape == image.shape and result.dtype == np.uint8
     assert result.flags.c_contiguous
     np.testing.assert_array_equal(image, before)
@@ -62,60 +90,55 @@ def test_shape_and_type_stay_and_the_input_is_not_written_to(transform, image, s
 @quick
 @hypothesis.given(image=images, seed=seeds)
 def test_zero_strength_is_the_identity(transform, image, seed):
-    np.testing.assert_array_equal(transform(image, generator(seed)), image)
+    np.testing.assert_array_equal(once(transform, image, generator(seed)), image)
 
 
 @EVERY
 def test_the_same_generator_state_gives_the_same_picture(transform_class):
     image = noise(32, 40, 3)
-    first, second = (transform_class()(image, generator(5)) for _ in range(2))
+    first, second = (once(transform_class(), image, generator(5)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @EVERY
 def test_different_states_give_different_pictures(transform_class):
     image = noise(32, 40, 3, low=30, high=226)
-    results = {transform_class()(image, generator(seed)).tobytes() for seed in range(20)}
+    results = {once(transform_class(), image, generator(seed)).tobytes() for seed in range(20)}
     assert len(results) > 1
 
 
 @pytest.mark.parametrize("transform", IDENTITIES + STRONGEST)
 def test_each_transform_draws_exactly_one_number(transform):
     used, reference = generator(3), generator(3)
-    transform(noise(8, 8, 3), used)
+    once(transform, noise(8, 8, 3), used)
     reference.random()
     assert used.random() == reference.random()
 
 
-@pytest.mark.parametrize("border", transforms.BORDERS)
+@pytest.mark.parametrize("border", fusing.BORDERS)
 @quick
 @hypothesis.given(image=images)
 def test_rotate_by_zero_is_the_identity(border, image):
-    np.testing.assert_array_equal(transforms.rotate(image, 0.0, border), image)
+    np.testing.assert_array_equal(rotate(image, 0.0, border), image)
 
 
 @pytest.mark.parametrize("size", [8, 9])
 def test_rotate_by_a_right_angle_turns_counter_clockwise_about_the_centre(size):
     image = noise(size, size, 3)
-    np.testing.assert_array_equal(transforms.rotate(image, 90.0, "black"), np.rot90(image))
-    np.testing.assert_array_equal(transforms.rotate(image, 180.0, "black"), image[::-1, ::-1])
+    np.testing.assert_array_equal(rotate(image, 90.0, "black"), np.rot90(image))
+    np.testing.assert_array_equal(rotate(image, 180.0, "black"), image[::-1, ::-1])
 
 
 def test_the_border_fills_the_corners():
     image = np.full((41, 41, 3), 100, np.uint8)
-    corners = {
-        border: transforms.rotate(image, 45.0, border)[0, 0].tolist()
-        for border in transforms.BORDERS
-    }
+    corners = {border: rotate(image, 45.0, border)[0, 0].tolist() for border in fusing.BORDERS}
     assert corners == {"reflect": [100] * 3, "black": [0] * 3, "white": [255] * 3}
 
 
 def test_the_reflected_border_mirrors_without_repeating_the_edge():
     image = noise(3, 5, 3)
     mirrored = np.pad(image, ((1, 1), (0, 0), (0, 0)), mode="reflect")
-    np.testing.assert_array_equal(
-        transforms.rotate(image, 90.0, "reflect"), np.rot90(mirrored)[1:4]
-    )
+    np.testing.assert_array_equal(rotate(image, 90.0, "reflect"), np.rot90(mirrored)[1:4])
 
 
 def test_rotation_angles_fill_the_range():
@@ -126,7 +149,7 @@ def test_rotation_angles_fill_the_range():
             drawn.append((low, high))
             return 0.0
 
-    transforms.Rotate(degrees=20.0)(noise(4, 4, 3), Recorder())
+    once(transforms.Rotate(degrees=20.0), noise(4, 4, 3), Recorder())
     assert drawn == [(-20.0, 20.0)]
 
 
@@ -139,7 +162,7 @@ def test_rotate_agrees_with_torchvision_inside_the_frame(degrees):
     expected = functional.rotate(
         Image.fromarray(image), degrees, functional.InterpolationMode.BILINEAR
     )
-    result = transforms.rotate(image, degrees, "black")
+    result = rotate(image, degrees, "black")
     middle = np.s_[16:48, 24:72]
     difference = np.abs(result[middle].astype(int) - np.array(expected)[middle])
     assert difference.max() <= 2
@@ -149,15 +172,15 @@ def test_rotate_agrees_with_torchvision_inside_the_frame(degrees):
 @quick
 @hypothesis.given(image=images)
 def test_a_flip_mirrors_and_twice_is_the_identity(axis, flip, image):
-    once = flip(image, generator())
-    np.testing.assert_array_equal(once, np.flip(image, axis))
-    np.testing.assert_array_equal(flip(once, generator()), image)
+    flipped = once(flip, image)
+    np.testing.assert_array_equal(flipped, np.flip(image, axis))
+    np.testing.assert_array_equal(once(flip, flipped), image)
 
 
 @pytest.mark.parametrize("flip", [transforms.FlipHorizontal, transforms.FlipVertical])
 def test_flips_come_as_often_as_their_probability(flip):
     image, state = noise(2, 3, 3), generator(1)
-    flipped = sum(flip(probability=0.3)(image, state) is not image for _ in range(2000))
+    flipped = sum(once(flip(probability=0.3), image, state) is not image for _ in range(2000))
     assert 540 <= flipped <= 660  # 600, three standard deviations are 61
 
 
@@ -166,7 +189,7 @@ def test_flips_come_as_often_as_their_probability(flip):
 @pytest.mark.parametrize("name", ["brightness", "contrast"])
 def test_colours_agree_with_torchvision_within_a_level(name, factor):
     torchvision = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError).torchvision
-    ours = {"brightness": transforms.brighten, "contrast": transforms.stretch_contrast}[name]
+    ours = {"brightness": brighten, "contrast": stretch_contrast}[name]
     theirs = getattr(torchvision.transforms.functional, f"adjust_{name}")
     for image in (photo(), noise(31, 17, 3), noise(8, 8, 3, low=180)):
         expected = np.array(theirs(Image.fromarray(image), factor)).astype(int)
@@ -175,39 +198,69 @@ def test_colours_agree_with_torchvision_within_a_level(name, factor):
 
 def test_brightness_rounds_to_nearest_and_clips():
     image = np.array([0, 1, 10, 100, 200, 255], np.uint8).reshape(1, 2, 3)
-    result = transforms.brighten(image, 1.26)
+    result = brighten(image, 1.26)
     assert result.ravel().tolist() == [0, 1, 13, 126, 252, 255]
 
 
 def test_contrast_keeps_grey_of_the_mean_and_moves_the_rest_away_from_it():
     image = np.array([[[50] * 3, [100] * 3, [150] * 3]], np.uint8)
-    result = transforms.stretch_contrast(image, 1.5)
+    result = stretch_contrast(image, 1.5)
     assert result[0, :, 0].tolist() == [25, 100, 175]
-    assert set(transforms.stretch_contrast(image, 0.0).ravel().tolist()) == {100}
+    assert set(stretch_contrast(image, 0.0).ravel().tolist()) == {100}
 
 
 @pytest.mark.parametrize("name", ["Brightness", "Contrast"])
 def test_factors_stay_within_the_strength(name):
     image = np.array([[[100] * 3, [200] * 3]], np.uint8)
     state = generator(2)
-    results = [transforms.by_name[name](strength=0.1)(image, state) for _ in range(300)]
+    results = [once(transforms.by_name[name](strength=0.1), image, state) for _ in range(300)]
     spans = np.array([int(r[0, 1, 0]) - int(r[0, 0, 0]) for r in results])
     assert spans.min() in (90, 91) and spans.max() in (109, 110)
 
 
-def test_apply_runs_in_order_and_leaves_the_picture_alone():
-    image = noise(16, 16, 3)
+@pytest.mark.parametrize("order", list(itertools.permutations(range(2))))
+def test_colours_together_agree_with_one_by_one(order):
+    image = photo()
     before = image.copy()
-    bright_first = transforms.apply(
-        [transforms.Brightness(strength=1.0), transforms.Contrast(strength=1.0)],
-        image,
-        generator(4),
-    )
-    state = generator(4)
-    factors = state.uniform(0, 2), state.uniform(0, 2)
-    expected = transforms.stretch_contrast(transforms.brighten(image, factors[0]), factors[1])
-    np.testing.assert_array_equal(bright_first, expected)
+    colours = [(transforms.Brightness, transforms.Contrast)[place](strength=0.1) for place in order]
+    together, state = transforms.apply(colours, image, generator(4)), generator(4)
+    one_by_one = once(colours[1], once(colours[0], image, state), state)
+    # a value between the two is rounded once less
+    assert np.abs(together.astype(int) - one_by_one).max() <= 1
     np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_turns_and_flips_together_agree_with_one_by_one(order):
+    image = photo(64, 64)
+    every = (transforms.Rotate(), STRONGEST[1], STRONGEST[2])
+    moves = [every[place] for place in order]
+    together, state, one_by_one = transforms.apply(moves, image, generator(4)), generator(4), image
+    for move in moves:
+        one_by_one = once(move, one_by_one, state)
+    # OpenCV places the pixels on a grid of 1/32
+    assert np.abs(together.astype(int) - one_by_one).max() <= 2
+
+
+def test_a_change_of_one_strength_leaves_the_other_draws_alone():
+    image = noise(16, 16, 3)
+    rotated = transforms.apply(
+        [transforms.Brightness(strength=0.0), transforms.Rotate()], image, generator(4)
+    )
+    flipped = transforms.apply(
+        [transforms.FlipVertical(probability=0.0), transforms.Rotate()], image, generator(4)
+    )
+    np.testing.assert_array_equal(rotated, flipped)
+
+
+def test_apply_runs_in_order():
+    image = photo()
+    kinds = [transforms.Contrast(strength=1.0), transforms.Rotate(border="white")]
+    first, second = generator(1), generator(1)
+    whitened = transforms.apply(kinds[::-1], image, first)
+    clean = once(kinds[0], once(kinds[1], image, second), second)
+    np.testing.assert_array_equal(whitened, clean)
+    assert not np.array_equal(whitened, transforms.apply(kinds, image, generator(1)))
     assert transforms.apply([], image, generator()) is image
 
 
