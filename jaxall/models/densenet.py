@@ -34,7 +34,7 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the new maps only; the block concatenates."""
+        """Returns the new maps only; the block puts them behind the others."""
         norm = functools.partial(layers.BatchNorm, activation="relu", dtype=self.dtype)
         conv = functools.partial(layers.Conv, dtype=self.dtype)
         x = norm(name="norm1")(x, train=False)
@@ -53,14 +53,18 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Concatenates along the channels, oldest first."""
+        """Along the channels the oldest maps come first."""
         names = [f"denselayer{index + 1}" for index in range(self.count)]
         if train and not self.is_initializing():
             return self._train(x, names)
+        channels = x.shape[-1]
+        # One buffer that every layer writes into: concatenating would copy all maps every time.
+        maps = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.growth * self.count)))
         for name in names:
-            layer = DenseLayer(self.growth, self.dtype, name=name)
-            x = jnp.concatenate([x, layer(x)], -1)
-        return x
+            new = DenseLayer(self.growth, self.dtype, name=name)(maps[..., :channels])
+            maps = jax.lax.dynamic_update_slice(maps, new, (0, 0, 0, channels))
+            channels += self.growth
+        return maps
 
     def _train(self, x: jax.Array, names: list[str]) -> jax.Array:
         """The same layers with the batch's statistics, as one operation."""
@@ -94,7 +98,11 @@ def _parameters(layer: Any) -> dense_block.Layer:
 
 
 class Transition(nn.Module):
-    """BN-ReLU-Conv1x1-mean over 2x2; [N,H,W,C] -> [N,H/2,W/2,C/2]."""
+    """BN-ReLU-mean over 2x2-Conv1x1; [N,H,W,C] -> [N,H/2,W/2,C/2].
+
+    The paper and torch take the mean last. The two commute, being linear in different axes, and a
+    quarter of the products is left.
+    """
 
     dtype: Any
     axis_name: str | None
@@ -106,8 +114,8 @@ class Transition(nn.Module):
             activation="relu", axis_name=self.axis_name, dtype=self.dtype, name="norm"
         )
         x = norm(x, train=train)
-        x = layers.Conv(x.shape[-1] // 2, 1, dtype=self.dtype, name="conv")(x)
-        return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2), padding="VALID")
+        x = nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2), padding="VALID")
+        return layers.Conv(x.shape[-1] // 2, 1, dtype=self.dtype, name="conv")(x)
 
 
 class DenseNet(nn.Module):

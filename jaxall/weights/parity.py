@@ -74,8 +74,11 @@ def torch_modules(spec: models.ModelSpec, keys: dict[str, int]) -> dict[str, str
     pairs = {}
     for path, members in under.items():
         modules = [key.rpartition(".")[0].replace(".", "/") for key in members]
+        name = posixpath.commonpath(modules).replace("/", ".")
+        # DenseNet's transition takes the mean before its convolution here, behind it in torch.
+        name = re.sub(r"(\.transition\d)\.conv$", r"\1.pool", name)
         # An inverted residual adds its input outside the sequence that holds its parameters.
-        pairs[path] = posixpath.commonpath(modules).replace("/", ".").removesuffix(".block")
+        pairs[path] = name.removesuffix(".block")
     return pairs
 
 
