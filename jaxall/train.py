@@ -3,6 +3,8 @@
 python -m jaxall.train --config configs/densenet201.py --workdir runs/a --config.train.epochs=10
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
@@ -14,19 +16,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from absl import flags
-from jax.experimental import multihost_utils
+from etils import epy
 from rich import console as rich_console
 
-from jaxall import assembly, cli, config_flag, models, runlog, runtime, trained, workdir
-from jaxall import config as config_lib
-from jaxall.data import pipeline
+from jaxall import cli, config_flag
 from jaxall.errors import UserError
-from jaxall.evaluation import scores
-from jaxall.reporting import progress
-from jaxall.training import checkpoints, infer, loop, optim, parallel, plan, state, steps, watch
-from jaxall.weights import initial
+
+with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
+    import jax
+    from jax.experimental import multihost_utils
+
+    from jaxall import assembly, models, runlog, runtime, trained, workdir
+    from jaxall import config as config_lib
+    from jaxall.data import pipeline
+    from jaxall.evaluation import scores
+    from jaxall.reporting import progress
+    from jaxall.training import checkpoints, infer, loop, optim, parallel, plan, state, steps, watch
+    from jaxall.weights import initial
 
 _CONFIG = config_flag.define()
 flags.declare_key_flag("config")

@@ -42,12 +42,12 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "data": ((), ("numpy", "grain", "PIL", "cv2", "tensorflow_datasets")),
     "training": ((), ("jax", "flax", "optax", "orbax", "numpy")),
     "evaluation": ((), ("numpy", "sklearn", "scipy")),
-    "reporting": (("evaluation",), ("numpy", "matplotlib", "rich")),
+    "reporting": (("evaluation",), ("numpy", "matplotlib", "rich", "etils")),
     "errors": ((), ()),
     "files": ((), ()),
     "__init__": ((), ()),
     "config": (("models", "data", "training", "evaluation"), ()),
-    "config_flag": (("config",), ("absl", "ml_collections")),
+    "config_flag": (("config",), ("absl", "ml_collections", "etils")),
     "cli": ((), ("absl", "rich")),
     "runtime": ((), ("jax", "jaxlib")),
     "workdir": (("config", "models", "data", "training"), ()),
@@ -65,7 +65,9 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 BETWEEN = tuple(part for part in TABLE if part not in (*LIBRARIES, *LEAVES, "__init__"))
-TABLE |= dict.fromkeys(COMMANDS, ((*LIBRARIES, *BETWEEN), ("absl", "jax", "numpy", "rich")))
+TABLE |= dict.fromkeys(
+    COMMANDS, ((*LIBRARIES, *BETWEEN), ("absl", "etils", "jax", "numpy", "rich"))
+)
 # Narrower than their library's row.
 FILES_OF_THEIR_OWN = {
     "weights/state_dict.py": ((), ("numpy", "safetensors")),
