@@ -66,7 +66,7 @@ def train(
         loop.Terminated: it was asked to stop.
     """
     # What is learned, and from what.
-    parallel.check_batch_size(config.train.batch_size)
+    parallel.check_batch_size(config.train.batch_size, config.train.accumulate)
     material = assembly.open_or_begin(config, folder, console)
     spec, class_names = models.find(config.model.name), material.data_set.class_names
     source, validation = material.source("train"), material.source("validation")
