@@ -55,6 +55,8 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("config", "workdir", "models", "data", "evaluation", "reporting"),
         ("jax", "numpy", "rich"),
     ),
+    "learners": (("config", "models", "data", "training"), ("flax",)),
+    "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
     "trained": (
         ("workdir", "models", "data", "evaluation", "training"),
         ("jax", "numpy"),
