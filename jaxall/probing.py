@@ -43,9 +43,9 @@ def largest_batch(
             return probe.needed_by(lambda: compile_at(batch_size)[0])
 
     def tell(measured: probe.Measured) -> None:
-        size = _gigabytes(measured.needed)
+        size = _megabytes(measured.needed)
         mark = "" if measured.fits(limit) else "   too much"
-        console.print(f"{measured.batch_size:8,}{size:>20}{_gigabytes(limit):>12}{mark}")
+        console.print(f"{measured.batch_size:8,}{size:>20}{_megabytes(limit):>12}{mark}")
 
     found = probe.search(needed, limit, unit=unit, most=MOST, progress=tell)
     largest = found.largest
@@ -54,7 +54,7 @@ def largest_batch(
     if not largest:
         raise UserError(
             f"not even a batch of {min(x.batch_size for x in found.measured)} fits into "
-            f"{_gigabytes(limit)} per device: --config.model.remat, --config.model.precision="
+            f"{_megabytes(limit)} per device: --config.model.remat, --config.model.precision="
             "bfloat16 or a smaller --config.preprocessing.image_size may help"
         )
     console.print(f"the largest batch that fits: --config.train.batch_size={largest}")
@@ -107,5 +107,5 @@ def _proved(
     return 0
 
 
-def _gigabytes(count: int | None) -> str:
-    return "too much" if count is None else f"{count / 1e9:.2f} GB"
+def _megabytes(count: int | None) -> str:
+    return "too much" if count is None else f"{count / 1e6:,.1f} MB"

@@ -42,7 +42,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", 1, "number of processes of a multi-host run")
 _PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
-_PROBE = flags.DEFINE_bool("probe_batch", False, "only say how large a batch fits; writes nothing")
+_PROBE = flags.DEFINE_bool("probe-batch", False, "only say how large a batch fits; writes nothing")
 
 
 def train(

@@ -79,7 +79,8 @@ def test_train_probes_without_a_picture_and_writes_nothing(made, monkeypatch, tm
     monkeypatch.setattr(probing.probe, "limit_of", lambda device: 500_000)
     holder = type("Holder", (), {"value": made})
     monkeypatch.setattr(train, "_CONFIG", holder)
-    with flagsaver.flagsaver(workdir=str(tmp_path / "run"), probe_batch=True):
+    folder = str(tmp_path / "run")
+    with flagsaver.flagsaver((train._WORKDIR, folder), (train._PROBE, True)):
         assert train.main([]) == 0
     assert "--config.train.batch_size=" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
