@@ -35,8 +35,9 @@ _KIND = "transform"  # key that names a transform's class in JSON
 WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
 # What the best checkpoint can be chosen by: higher is better.
 _SCORES = (*scores.OVERALL, "auroc")
-# What may change between the start of a run and its continuation: none of it changes the result.
-FREE = ("loader", "data.root", "train.log_every", "train.checkpoint_every")
+# What may change between the start of a run and its continuation: none of it changes the result
+# (model.remat by no more than rounding).
+FREE = ("loader", "data.root", "model.remat", "train.log_every", "train.checkpoint_every")
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -3,6 +3,8 @@
 Both are checked before that, so that a mistake ends in one line that says what there is.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import difflib
 import pathlib
@@ -14,10 +16,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
+from etils import epy
 from ml_collections import config_flags
 
-from jaxall.config import WORDS, Config
 from jaxall.errors import UserError
+
+with epy.lazy_imports():  # --help needs no settings, and so none of the libraries they are of
+    from jaxall import config as config_lib
 
 _HELP = re.compile(r"--?(help|helpfull|helpshort|helpxml|h|\?)(=.*)?")
 _FILE = re.compile(r"--?config(?:=(.*))?", re.DOTALL)
@@ -31,7 +36,7 @@ _PARSERS = {
 
 def define(
     values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
-) -> flags.FlagHolder[Config]:
+) -> flags.FlagHolder[config_lib.Config]:
     """Defines the flag; `argv` is where overrides are looked for, `sys.argv` if None."""
     return config_flags.DEFINE_config_file(
         "config",
@@ -65,7 +70,7 @@ def check(argv: Sequence[str]) -> None:
             _check_override(known, match[1], match[2], after)
 
 
-def load(file: str) -> Config:
+def load(file: str) -> config_lib.Config:
     """What `get_config()` of a file returns.
 
     Args:
@@ -88,7 +93,7 @@ def load(file: str) -> Config:
         lines = [x.lineno for x in traceback.extract_tb(error.__traceback__) if x.filename == path]
         place = f", line {lines[-1]}" if lines else ""
         raise UserError(f"{path}{place}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, Config):
+    if not isinstance(config, config_lib.Config):
         raise UserError(
             f"get_config() of {path} returns {type(config).__name__}; wanted a config.Config"
         )
@@ -122,4 +127,4 @@ def _check_override(known: dict[str, Any], name: str, value: str | None, after: 
         try:
             _PARSERS[kind].parse(value)
         except ValueError as error:
-            raise UserError(f"{name} is {WORDS[kind]}; got {value!r}") from error
+            raise UserError(f"{name} is {config_lib.WORDS[kind]}; got {value!r}") from error

@@ -6,12 +6,16 @@ python -m jaxall.evaluate runs/a --split test
 import pathlib
 
 from absl import flags
+from etils import epy
 
-from jaxall import assembly, cli, files, runtime, trained, workdir
+from jaxall import cli, files
 from jaxall.data import splits
 from jaxall.errors import UserError
-from jaxall.evaluation import scores
-from jaxall.reporting import plots, progress, tables
+
+with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
+    from jaxall import assembly, runtime, trained, workdir
+    from jaxall.evaluation import scores
+    from jaxall.reporting import plots, progress, tables
 
 _SPLIT = flags.DEFINE_enum("split", "test", splits.SIDES, "the side to score")
 # predict has this flag too, and both may be imported into one process.

@@ -3,21 +3,28 @@
 python -m jaxall.port densenet201 --out densenet201.safetensors --verify
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import pathlib
 
-import numpy as np
 from absl import flags
+from etils import epy
 from rich import console as rich_console
 from rich import table
 
-from jaxall import cli, files, models, runtime
-from jaxall.data import smears
-from jaxall.data.preprocessing import Preprocessing
+from jaxall import cli, files
 from jaxall.errors import UserError
-from jaxall.reporting import progress
-from jaxall.weights import initial, parity, port, state_dict
+
+with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
+    import numpy as np
+
+    from jaxall import models, runtime
+    from jaxall.data import preprocessing as preprocessing_lib
+    from jaxall.data import smears
+    from jaxall.reporting import progress
+    from jaxall.weights import initial, parity, port, state_dict
 
 _FILE = flags.DEFINE_string("file", "", "a .pth or .safetensors; the official file if empty")
 # predict has this flag too, and both may be imported into one process.
@@ -36,7 +43,7 @@ def verify(
     Raises:
         UserError: torch or torchvision is missing.
     """
-    preprocessing = Preprocessing.for_model(
+    preprocessing = preprocessing_lib.Preprocessing.for_model(
         image_size=spec.image_size,
         interpolation=spec.interpolation,
         mean=spec.mean,

@@ -3,17 +3,24 @@
 python -m jaxall.predict runs/a smears/ one.png --out predictions.csv
 """
 
+from __future__ import annotations
+
 import pathlib
 import sys
 
-import numpy as np
 from absl import flags
+from etils import epy
 
-from jaxall import cli, runtime, trained, workdir
-from jaxall.data import dataset, pipeline
+from jaxall import cli
 from jaxall.errors import UserError
-from jaxall.evaluation.predictions import Predictions
-from jaxall.reporting import progress
+
+with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
+    import numpy as np
+
+    from jaxall import runtime, trained, workdir
+    from jaxall.data import dataset, pipeline
+    from jaxall.evaluation import predictions
+    from jaxall.reporting import progress
 
 # port and evaluate have these flags too, and all may be imported into one process.
 _OUT = flags.DEFINE_string(
@@ -57,7 +64,7 @@ def readable(paths: list[pathlib.Path]) -> tuple[list[str], list[str]]:
 
 def predict(
     folder: pathlib.Path, paths: list[str], checkpoint: str
-) -> tuple[Predictions, list[str]]:
+) -> tuple[predictions.Predictions, list[str]]:
     """Probabilities for the pictures that decode, and a line for each that does not.
 
     Raises:

@@ -3,9 +3,10 @@
 python -m jaxall.train --config configs/densenet201.py --workdir runs/a --config.train.epochs=10
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
-import functools
 import pathlib
 import signal
 import sys
@@ -14,19 +15,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from absl import flags
-from jax.experimental import multihost_utils
+from etils import epy
 from rich import console as rich_console
 
-from jaxall import assembly, cli, config_flag, models, runlog, runtime, trained, workdir
-from jaxall import config as config_lib
-from jaxall.data import keeping, pipeline
+from jaxall import cli, config_flag
 from jaxall.errors import UserError
-from jaxall.evaluation import scores
-from jaxall.reporting import progress
-from jaxall.training import checkpoints, infer, loop, optim, parallel, plan, state, steps, watch
-from jaxall.weights import initial
+
+with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
+    import jax
+    from jax.experimental import multihost_utils
+
+    from jaxall import assembly, learners, models, probing, runlog, runtime, trained, workdir
+    from jaxall import config as config_lib
+    from jaxall.data import keeping, pipeline
+    from jaxall.evaluation import scores
+    from jaxall.reporting import progress
+    from jaxall.training import checkpoints, infer, loop, optim, parallel, plan, state, watch
+    from jaxall.weights import initial
 
 _CONFIG = config_flag.define()
 flags.declare_key_flag("config")
@@ -36,6 +42,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", 1, "number of processes of a multi-host run")
 _PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
+_PROBE = flags.DEFINE_bool("probe-batch", False, "only say how large a batch fits; writes nothing")
 
 
 def train(
@@ -59,7 +66,7 @@ def train(
         loop.Terminated: it was asked to stop.
     """
     # What is learned, and from what.
-    parallel.check_batch_size(config.train.batch_size)
+    parallel.check_batch_size(config.train.batch_size, config.train.accumulate)
     material = assembly.open_or_begin(config, folder, console)
     spec, class_names = models.find(config.model.name), material.data_set.class_names
     sources = material.source("train"), material.source("validation")
@@ -68,34 +75,19 @@ def train(
         examples=len(source), batch_size=config.train.batch_size, epochs=config.train.epochs
     )
 
-    # The network, its optimiser, and the state they start from or had come to.
-    build = functools.partial(models.build, spec, config.model, len(class_names))
-    module = build()
-    optimizer = optim.optimizer(config.optim, length)
-    create = functools.partial(
-        state.create,
-        module,
-        optimizer,
-        image_size=material.preprocessing.image_size,
-        classes=len(class_names),
-        seed=config.seed,
-    )
+    # The network, its step, and the state they start from or had come to.
+    learner = learners.of(config, material.preprocessing, len(class_names), length)
+    predictor = infer.Predictor(learner.module.apply, material.preprocessing.normalise)
     spread = parallel.Spread(config.train.parallel)
     store = checkpoints.Checkpoints(folder, spread)
     with contextlib.ExitStack() as undo:  # the store must not stay open behind a refusal
         undo.enter_context(store)
         if store.latest is None:
-            current = spread.start(create, _initial_weights(config, spec, console))
+            current = spread.start(learner.create, _initial_weights(config, spec, console))
         else:
-            current = store.restore(jax.eval_shape(create))
+            current = store.restore(jax.eval_shape(learner.create))
         undo.pop_all()
     start = int(current.step)
-
-    # The step, and the same network for validation.
-    synced = build(axis_name=steps.AXIS) if config.train.sync_batch_norm else module
-    normalise = material.preprocessing.normalise
-    step = steps.make_train_step(synced.apply, optimizer, normalise, seed=config.seed)
-    predictor = infer.Predictor(module.apply, normalise)
 
     # Epochs: train, validate, write down, keep.
     log = runlog.RunLog(folder, config, console, optim.learning_rate(config.optim, length), start)
@@ -112,7 +104,7 @@ def train(
     )
     with store, batches, log:
         run = loop.Loop(
-            step=spread.compile(step),
+            step=spread.compile(learner.step),
             spread=spread,
             batches=batches,
             store=store,
@@ -206,6 +198,9 @@ def main(arguments: list[str]) -> int:
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
     is_first = jax.process_index() == 0
     console = cli.console(is_quiet=not is_first)
+    if _PROBE.value:
+        probing.largest_batch(config, console)
+        return 0
     requests = StopRequests()
     try:
         with workdir.locked(folder) if is_first else contextlib.nullcontext():

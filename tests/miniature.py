@@ -16,11 +16,15 @@ NAME = "miniature"
 
 
 def _build(
-    *, dtype: Any = jnp.float32, axis_name: str | None = None, drop_path: float = 0.0
+    *,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    drop_path: float = 0.0,
+    remat: bool = False,
 ) -> efficientnet.EfficientNet:
     numerics = efficientnet.Numerics(dtype=dtype, axis_name=axis_name, epsilon=1e-5, momentum=0.9)
     stages = ((1, 3, 1, 8, 1), (4, 5, 2, 12, 2))
-    return efficientnet.EfficientNet(8, stages, drop_path, numerics)
+    return efficientnet.EfficientNet(8, stages, drop_path, numerics, remat)
 
 
 SPEC = models.ModelSpec(

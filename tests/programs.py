@@ -48,7 +48,7 @@ def register_tiny(patch: pytest.MonkeyPatch) -> None:
     """Makes an architecture "tiny" known to this process."""
     spec = models.ModelSpec(
         name="tiny",
-        build=lambda *, dtype, axis_name, drop_path: tiny.Backbone(axis_name, dtype),
+        build=lambda *, dtype, axis_name, drop_path, remat: tiny.Backbone(axis_name, dtype),
         features=12,
         parameters=0,
         image_size=16,

@@ -8,6 +8,8 @@ import math
 import pathlib
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -296,6 +298,26 @@ def test_every_command_explains_itself(tmp_path):
         own = set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source))
         own |= {"config"} if name == "train" else set()
         assert own <= set(re.findall(r"^  --(?:\[no\])?(\w+):", said, re.MULTILINE))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--no_such_flag"]])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_library_is_loaded_to_explain_a_command_or_refuse_a_flag(name, arguments):
+    source = (
+        "import runpy, sys\n"
+        f"sys.argv = ['jaxall.{name}', *{arguments}]\n"
+        "try:\n"
+        f"    runpy.run_module('jaxall.{name}', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print(*{x.partition('.')[0] for x in sys.modules}, file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, cwd=programs.ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.splitlines()[-1].split())
+    slow = {"jax", "flax", "optax", "orbax", "grain", "matplotlib", "torch", "tensorboardX"}
+    assert "jaxall" in loaded
+    assert not loaded & slow
 
 
 def test_port_reads_the_names_of_a_file_and_its_classes(tmp_path, monkeypatch):

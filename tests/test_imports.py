@@ -40,14 +40,14 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "models": (("ops",), ("jax", "flax", "numpy")),
     "weights": (("models",), ("jax", "flax", "numpy", "safetensors")),
     "data": ((), ("numpy", "grain", "PIL", "cv2", "tensorflow_datasets")),
-    "training": ((), ("jax", "flax", "optax", "orbax", "numpy", "tensorboardX")),
+    "training": ((), ("jax", "flax", "optax", "orbax", "numpy")),
     "evaluation": ((), ("numpy", "sklearn", "scipy")),
-    "reporting": (("evaluation",), ("numpy", "matplotlib", "rich")),
+    "reporting": (("evaluation",), ("numpy", "matplotlib", "rich", "etils")),
     "errors": ((), ()),
     "files": ((), ()),
     "__init__": ((), ()),
     "config": (("models", "data", "training", "evaluation"), ()),
-    "config_flag": (("config",), ("absl", "ml_collections")),
+    "config_flag": (("config",), ("absl", "ml_collections", "etils")),
     "cli": ((), ("absl", "rich")),
     "runtime": ((), ("jax", "jaxlib")),
     "workdir": (("config", "models", "data", "training"), ()),
@@ -55,6 +55,8 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("config", "workdir", "models", "data", "evaluation", "reporting"),
         ("jax", "numpy", "rich"),
     ),
+    "learners": (("config", "models", "data", "training"), ("flax",)),
+    "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
     "trained": (
         ("workdir", "models", "data", "evaluation", "training"),
         ("jax", "numpy"),
@@ -65,7 +67,9 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 BETWEEN = tuple(part for part in TABLE if part not in (*LIBRARIES, *LEAVES, "__init__"))
-TABLE |= dict.fromkeys(COMMANDS, ((*LIBRARIES, *BETWEEN), ("absl", "jax", "numpy", "rich")))
+TABLE |= dict.fromkeys(
+    COMMANDS, ((*LIBRARIES, *BETWEEN), ("absl", "etils", "jax", "numpy", "rich"))
+)
 # Narrower than their library's row.
 FILES_OF_THEIR_OWN = {
     "weights/state_dict.py": ((), ("numpy", "safetensors")),

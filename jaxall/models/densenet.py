@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxall.models import layers
+from jaxall.models import layers, remat
 from jaxall.models.spec import ModelSpec
 from jaxall.ops import dense_block, moments
 
@@ -126,6 +126,7 @@ class DenseNet(nn.Module):
     stem: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -143,19 +144,22 @@ class DenseNet(nn.Module):
         for index, count in enumerate(self.counts, 1):
             if index > 1:
                 name = f"transition{index - 1}"
-                x = Transition(self.dtype, self.axis_name, name=name)(x, train=train)
+                transition = Transition(self.dtype, self.axis_name, name=name)
+                x = remat.call(transition, x, is_on=self.remat, train=train)
             block = DenseBlock(
                 count, self.growth, self.dtype, self.axis_name, name=f"denseblock{index}"
             )
-            x = block(x, train=train)
+            x = remat.call(block, x, is_on=self.remat, train=train)
         x = norm(name="norm5")(x, train=train)
         return layers.global_average(x)
 
 
-def _build(name: str, *, dtype: Any, axis_name: str | None, drop_path: float) -> DenseNet:
+def _build(
+    name: str, *, dtype: Any, axis_name: str | None, drop_path: float, remat: bool
+) -> DenseNet:
     del drop_path  # DenseNet has no residual branch to drop
     growth, counts, stem, *_ = VARIANTS[name]
-    return DenseNet(growth, counts, stem, dtype, axis_name)
+    return DenseNet(growth, counts, stem, dtype, axis_name, remat)
 
 
 SPECS = tuple(

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxall.models import layers
+from jaxall.models import layers, remat
 from jaxall.models.spec import ModelSpec
 
 # (expansion, kernel, stride, output channels, blocks) of B0's seven stages
@@ -176,13 +176,14 @@ class Stage(nn.Module):
     settings: tuple[int, int, int, int, int]
     drop_paths: tuple[float, ...]
     numerics: Numerics
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> jax.Array:
         """[N,H,W,C] -> [N,H/stride,W/stride,D]."""
         expansion, kernel_size, stride, features, count = self.settings
         for index in range(count):
-            x = MBConv(
+            block = MBConv(
                 expansion,
                 kernel_size,
                 stride if index == 0 else 1,
@@ -190,7 +191,8 @@ class Stage(nn.Module):
                 self.drop_paths[index],
                 self.numerics,
                 name=f"block{index}",
-            )(x, train=train, positions=positions)
+            )
+            x = remat.call(block, x, is_on=self.remat, train=train, positions=positions)
         return x
 
 
@@ -201,6 +203,7 @@ class EfficientNet(nn.Module):
     stages: tuple[tuple[int, int, int, int, int], ...]
     drop_path: float
     numerics: Numerics
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -212,14 +215,16 @@ class EfficientNet(nn.Module):
         for index, settings in enumerate(self.stages, 1):
             count = settings[-1]
             rates = tuple(self.drop_path * (done + i) / total for i in range(count))
-            stage = Stage(settings, rates, self.numerics, name=f"stage{index}")
+            stage = Stage(settings, rates, self.numerics, self.remat, name=f"stage{index}")
             x = stage(x, train=train, positions=positions)
             done += count
         x = ConvNorm(4 * x.shape[-1], 1, self.numerics, name="top")(x, train=train)
         return layers.global_average(x)
 
 
-def _build(name: str, *, dtype: Any, axis_name: str | None, drop_path: float) -> EfficientNet:
+def _build(
+    name: str, *, dtype: Any, axis_name: str | None, drop_path: float, remat: bool
+) -> EfficientNet:
     variant = VARIANTS[name]
     stages = tuple(
         (
@@ -234,7 +239,7 @@ def _build(name: str, *, dtype: Any, axis_name: str | None, drop_path: float) ->
     numerics = Numerics(
         dtype=dtype, axis_name=axis_name, epsilon=variant.epsilon, momentum=variant.momentum
     )
-    return EfficientNet(_channels(STEM, variant.width), stages, drop_path, numerics)
+    return EfficientNet(_channels(STEM, variant.width), stages, drop_path, numerics, remat)
 
 
 # torchvision numbers the parts of a block; the first stage has no expansion, so it counts from 0.

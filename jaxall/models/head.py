@@ -33,6 +33,8 @@ class ModelSettings:
         drop_path: rate of stochastic depth at the last block, where the architecture has it.
         precision: "float32" or "bfloat16", which the backbone computes in; parameters, batch
             statistics and the head are float32 always.
+        remat: the backbone's blocks are computed again in the backward pass rather than kept: less
+            memory, more time, the same gradients up to rounding.
     """
 
     name: str = "densenet201"
@@ -42,6 +44,7 @@ class ModelSettings:
     dropout: float = 0.2
     drop_path: float = 0.2
     precision: str = "float32"
+    remat: bool = False
 
     def validate(self) -> None:
         """Raises UserError naming all impossible values; the name is checked by the registry."""
@@ -133,7 +136,9 @@ def build(
     else:
         head = TwoLayerHead(classes, settings.width, settings.dropout, axis_name)
     dtype = PRECISIONS[settings.precision]
-    backbone = spec.build(dtype=dtype, axis_name=axis_name, drop_path=settings.drop_path)
+    backbone = spec.build(
+        dtype=dtype, axis_name=axis_name, drop_path=settings.drop_path, remat=settings.remat
+    )
     return Classifier(backbone, head)
 
 

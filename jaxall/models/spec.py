@@ -16,8 +16,8 @@ class ModelSpec:
 
     Attributes:
         name: torchvision's name of the builder.
-        build: makes the backbone; takes `dtype`, `axis_name` and `drop_path` and returns a
-            module that maps [N,H,W,3] to features [N,F].
+        build: makes the backbone; takes `dtype`, `axis_name`, `drop_path` and `remat` and returns
+            a module that maps [N,H,W,3] to features [N,F].
         features: F.
         parameters: number of trainable values with the linear head of 1000 classes.
         image_size: side in pixels that the ImageNet preset crops to.

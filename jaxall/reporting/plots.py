@@ -4,6 +4,8 @@ Matplotlib's objects are used directly, without pyplot's global state. Colours a
 told apart by colour-blind readers; curves differ in dash as well.
 """
 
+from __future__ import annotations
+
 import io
 import math
 import os
@@ -13,12 +15,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import axes, figure, layout_engine, lines, ticker
-from matplotlib.backends import backend_agg
+from etils import epy
 
 from jaxall import files
 from jaxall.evaluation import metrics, predictions, scores
 from jaxall.reporting import tables
+
+with epy.lazy_imports():  # a run draws nothing before its first epoch has ended
+    from matplotlib import axes, figure, layout_engine, lines, ticker
+    from matplotlib.backends import backend_agg
 
 DOTS_PER_INCH = 144
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")

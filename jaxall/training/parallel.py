@@ -117,11 +117,14 @@ def _relabel(tree: Any, sharding: NamedSharding) -> Any:
     return jax.tree.map(relabel, tree)
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raises UserError where the global batch can't be dealt to the devices evenly."""
+def check_batch_size(batch_size: int, parts: int = 1) -> None:
+    """Raises UserError where the devices can't share the global batch in equal parts."""
     count = jax.device_count()
-    if batch_size < 1 or batch_size % count:
-        near = max(count, round(batch_size / count) * count)
+    unit = count * parts
+    if batch_size < 1 or batch_size % unit:
+        near = max(unit, round(batch_size / unit) * unit)
+        times = f" times accumulate={parts}" if parts > 1 else ""
         raise UserError(
-            f"batch_size is a multiple of the {count} devices; got {batch_size}, nearest is {near}"
+            f"batch_size is a multiple of the {count} devices{times}; got {batch_size}, nearest is "
+            f"{near}"
         )

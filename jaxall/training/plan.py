@@ -16,6 +16,8 @@ class TrainSettings:
 
     Attributes:
         batch_size: pictures in one step, over all devices of all hosts.
+        accumulate: parts that a device's share of the batch is taken in, one after another, before
+            the one update: less memory. Batch norm sees a part at a time.
         epochs: how many times each picture is seen; fractions are allowed.
         parallel: "pmap" or "shard_map"; both give the same bits.
         sync_batch_norm: batch statistics over the global batch rather than each device's share.
@@ -25,6 +27,7 @@ class TrainSettings:
     """
 
     batch_size: int = 16
+    accumulate: int = 1
     epochs: float = 40.0
     parallel: str = "pmap"
     sync_batch_norm: bool = True
@@ -41,7 +44,8 @@ class TrainSettings:
             yield f"train.parallel is one of {', '.join(PARALLEL)}; got {self.parallel!r}"
         if not 0 < self.epochs <= MOST_EPOCHS:
             yield f"train.epochs is above 0 and at most {MOST_EPOCHS:,}; got {self.epochs:g}"
-        for name, least in (("batch_size", 1), ("checkpoint_every", 0), ("log_every", 1)):
+        least_of = {"batch_size": 1, "accumulate": 1, "checkpoint_every": 0, "log_every": 1}
+        for name, least in least_of.items():
             if (came := getattr(self, name)) < least:
                 yield f"train.{name} is at least {least}; got {came}"
 

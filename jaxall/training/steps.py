@@ -1,7 +1,7 @@
 """The pure, per-device functions of a run; `parallel.py` spreads them over devices."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,21 @@ Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
+class Learned(NamedTuple):
+    """From the pictures of one device: the gradient and the mean of their losses, and logits."""
+
+    gradients: Any
+    loss: jax.Array
+    logits: jax.Array
+
+
 def make_train_step(
     apply: Callable[..., Any],
     optimizer: optax.GradientTransformation,
     normalise: Callable[[Any], Any],
     *,
     seed: int,
+    accumulate: int = 1,
 ) -> TrainStep:
     """One update from a device's share of the batch; must run under the mapped axis `AXIS`.
 
@@ -29,6 +38,8 @@ def make_train_step(
         optimizer: turns gradients into updates.
         normalise: uint8 images to the network's input.
         seed: of the dropout keys, which are a function of (seed, step, place in the batch).
+        accumulate: equal parts that a device's share is taken in, one after another; batch norm
+            sees one at a time, so that only without it the update is the same for every number.
 
     Returns:
         A function of the state and {"image" uint8 [n,S,S,3], "label" int32 [n], "position" int32
@@ -37,39 +48,65 @@ def make_train_step(
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        images, labels = normalise(batch["image"]), batch["label"]
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), state.step)
 
-        def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-            logits, updates = apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                images,
-                train=True,
-                positions=batch["position"],
-                rngs={"dropout": key},
-                mutable=["batch_stats"],
-            )
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.mean(), (logits, updates)
+        def of_part(batch_stats: Any, part: Batch) -> tuple[Any, Learned]:
+            """The running statistics after a part of the batch, and what its pictures teach."""
+            images, labels = normalise(part["image"]), part["label"]
 
-        (loss, (logits, updates)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
-            state.params
-        )
+            def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+                logits, updates = apply(
+                    {"params": params, "batch_stats": batch_stats},
+                    images,
+                    train=True,
+                    positions=part["position"],
+                    rngs={"dropout": key},
+                    mutable=["batch_stats"],
+                )
+                losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+                return losses.mean(), (logits, updates)
+
+            learn = jax.value_and_grad(loss_fn, has_aux=True)
+            (loss, (logits, updates)), gradients = learn(state.params)
+            return updates.get("batch_stats", {}), Learned(gradients, loss, logits)
+
+        if accumulate == 1:
+            batch_stats, (gradients, loss, logits) = of_part(state.batch_stats, batch)
+        else:
+            batch_stats, (gradients, loss, logits) = _in_parts(of_part, state, batch, accumulate)
         # With synchronised batch norm the statistics agree already; else they are averaged here.
-        gradients, loss, batch_stats = jax.lax.pmean(
-            (gradients, loss, updates.get("batch_stats", {})), AXIS
-        )
+        gradients, loss, batch_stats = jax.lax.pmean((gradients, loss, batch_stats), AXIS)
         changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, changes),
             batch_stats=batch_stats,
             opt_state=opt_state,
-            tally=_count(state.tally, logits, labels, loss),
+            tally=_count(state.tally, logits, batch["label"], loss),
         )
         return new, {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
 
     return train_step
+
+
+def _in_parts(
+    of_part: Callable[[Any, Batch], tuple[Any, Learned]],
+    state: TrainState,
+    batch: Batch,
+    count: int,
+) -> tuple[Any, Learned]:
+    """What `of_part` gives for all parts together; the statistics go from each to the next."""
+    parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+
+    def add(carry: tuple[Any, Any, jax.Array], part: Batch) -> tuple[Any, jax.Array]:
+        batch_stats, *sums = carry
+        batch_stats, (gradients, loss, logits) = of_part(batch_stats, part)
+        return (batch_stats, *jax.tree.map(jnp.add, sums, [gradients, loss])), logits
+
+    nothing = jax.tree.map(jnp.zeros_like, state.params), jnp.zeros(())
+    (batch_stats, *sums), logits = jax.lax.scan(add, (state.batch_stats, *nothing), parts)
+    gradients, loss = jax.tree.map(lambda x: x / count, sums)
+    return batch_stats, Learned(gradients, loss, logits.reshape(-1, logits.shape[-1]))
 
 
 def _count(tally: Tally, logits: jax.Array, labels: jax.Array, loss: jax.Array) -> Tally:
