@@ -40,7 +40,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "models": (("ops",), ("jax", "flax", "numpy")),
     "weights": (("models",), ("jax", "flax", "numpy", "safetensors")),
     "data": ((), ("numpy", "grain", "PIL", "cv2", "tensorflow_datasets")),
-    "training": ((), ("jax", "flax", "optax", "orbax", "numpy")),
+    "training": ((), ("jax", "flax", "optax", "orbax", "numpy", "tensorboardX")),
     "evaluation": ((), ("numpy", "sklearn", "scipy")),
     "reporting": (("evaluation",), ("numpy", "matplotlib", "rich", "etils")),
     "errors": ((), ()),

@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+import tensorboardX
+
 from jaxall import files
 from jaxall.errors import UserError
-from jaxall.training import events
 
 FILE = "journal.jsonl"
 
@@ -25,13 +26,16 @@ class Journal:
         kept = [record for record in read(workdir) if record["step"] <= step]
         files.write(self._path, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = self._path.open("a")
-        self._events = events.Events(workdir / "tensorboard", step + 1)
+        self._events = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=step + 1, write_to_disk=True
+        )
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Adds a record; its numbers, nested ones too, become TensorBoard scalars "kind/name"."""
         self._file.write(json.dumps(_finite({"kind": kind, "step": step, **values})) + "\n")
         self._file.flush()
-        self._events.write(step, _numbers(kind, values))
+        for name, value in _numbers(kind, values):
+            self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flushes both."""
