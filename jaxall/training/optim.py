@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.flatten_util
+import jax.numpy as jnp
 import optax
 
 from jaxall import errors
@@ -99,13 +101,29 @@ def optimizer(settings: OptimSettings, plan: Plan) -> optax.GradientTransformati
     settings.validate()
     rate = learning_rate(settings, plan)
     mask = None if settings.decay_norms_and_biases else _is_kernel
-    parts = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
+    parts = [_clip(settings.clip_norm)] if settings.clip_norm else []
     if settings.name == "adamw":
         parts.append(optax.adamw(rate, weight_decay=settings.weight_decay, mask=mask))
     else:
         parts.append(optax.add_decayed_weights(settings.weight_decay, mask))
         parts.append(optax.adam(rate))
     return optax.chain(*parts)
+
+
+def global_norm(gradients: Any) -> jax.Array:
+    """Over all arrays together, taken of one vector: array by array it is a program for each."""
+    return jnp.linalg.norm(jax.flatten_util.ravel_pytree(gradients)[0])
+
+
+def _clip(largest: float) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm`, with this file's norm."""
+
+    def update(gradients: Any, _params: Any) -> Any:
+        norm = global_norm(gradients)
+        factor = jnp.where(norm < largest, 1.0, largest / norm)
+        return jax.tree.map(lambda x: x * factor.astype(x.dtype), gradients)
+
+    return optax.stateless(update)
 
 
 def _is_kernel(params: Any) -> Any:

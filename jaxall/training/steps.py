@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxall.training import optim
 from jaxall.training.state import Tally, TrainState
 
 AXIS = "batch"  # the mapped axis: devices that share one global batch
@@ -84,7 +85,7 @@ def make_train_step(
             opt_state=opt_state,
             tally=_count(state.tally, logits, batch["label"], loss),
         )
-        return new, {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+        return new, {"loss": loss, "gradient_norm": optim.global_norm(gradients)}
 
     return train_step
 
