@@ -54,6 +54,21 @@ def test_output_and_both_gradients_are_those_of_the_plain_convolution(shape, siz
     assert_agree(drawn(*shape, 5, size, stride), stride)
 
 
+@pytest.mark.parametrize("cache", [1, 2000, 10**9])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_taken_at_once_do_not_change_the_kernel_gradient(monkeypatch, stride, cache):
+    # 7 and 4 rows: one at a time, groups of which the last is not full, and all of them
+    monkeypatch.setattr(depthwise, "CACHE", cache)
+    arrays = drawn(2, 7, 6, 3, 3, stride)
+
+    def fresh(convolve):  # traced anew for every size of the cache
+        return with_gradients(convolve, stride, arrays)
+
+    assert_close(
+        quick.jit(fresh, static_argnums=0)(depthwise.depthwise), fresh(depthwise.plain), 1e-5
+    )
+
+
 @hypothesis.settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @hypothesis.given(
     batch=strategies.integers(1, 3),

@@ -1,0 +1,203 @@
+"""The two sides of the benchmarks: a training step and an inference, jaxall's and torchvision's."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from jaxall import models
+from jaxall.data.preprocessing import Preprocessing
+from jaxall.models import head
+from jaxall.training import optim, parallel, plan, state, steps
+
+CLASSES = 4
+FORMS = ("eager", "compile")  # of torch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """What both sides do.
+
+    Attributes:
+        name: of the architecture.
+        batch: pictures at once.
+        size: side of a picture in pixels.
+        precision: "float32" or "bfloat16", of the backbone (torch: automatic mixed precision).
+    """
+
+    name: str
+    batch: int
+    size: int
+    precision: str
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """The same random batch for both."""
+        generator = np.random.default_rng(0)
+        return {
+            "image": generator.integers(0, 256, (self.batch, self.size, self.size, 3), np.uint8),
+            "label": generator.integers(0, CLASSES, self.batch).astype(np.int32),
+            "position": np.arange(self.batch, dtype=np.int32),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side:
+    """Functions that return when their work is done.
+
+    Attributes:
+        train: a step of Adam with coupled L2.
+        infer: logits of the batch.
+    """
+
+    train: Callable[[], Any]
+    infer: Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ours(Side):
+    """As compiled.
+
+    Attributes:
+        train_bytes: what XLA counts as read and written in a training step.
+        infer_bytes: and in an inference.
+        flops: products and sums of an inference as the network is written; training has thrice.
+    """
+
+    train_bytes: float
+    infer_bytes: float
+    flops: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Network:
+    """A jaxall network, ready to be compiled.
+
+    Attributes:
+        spread: over the devices.
+        states: the latest state, alone in a list.
+        batch: on the devices.
+        step: not compiled yet.
+        predict: not compiled yet.
+    """
+
+    spread: parallel.Spread
+    states: list[state.TrainState]
+    batch: dict[str, Any]
+    step: Any
+    predict: Any
+
+
+def _network(work: Work) -> _Network:
+    spec = models.find(work.name)
+    settings = head.ModelSettings(
+        name=work.name, head="linear", dropout=spec.dropout, precision=work.precision
+    )
+    module = models.build(spec, settings, CLASSES)
+    synced = models.build(spec, settings, CLASSES, axis_name=steps.AXIS)
+    normalise = Preprocessing.for_model(
+        work.size, spec.interpolation, spec.mean, spec.std, "imagenet"
+    ).normalise
+    optimizer = optim.optimizer(
+        optim.OptimSettings(), plan.Plan(examples=work.batch, batch_size=work.batch, epochs=100)
+    )
+    spread = parallel.Spread("pmap")
+    fresh = spread.start(
+        lambda: state.create(module, optimizer, image_size=work.size, classes=CLASSES, seed=0),
+        None,
+    )
+    return _Network(
+        spread=spread,
+        states=[fresh],
+        batch=spread.batch(work.pictures()),
+        step=spread.compile(steps.make_train_step(synced.apply, optimizer, normalise, seed=0)),
+        predict=jax.jit(steps.make_predict_step(module.apply, normalise)),
+    )
+
+
+def _training(network: _Network) -> tuple[Callable[[], Any], Any]:
+    """A step, and the program that it calls."""
+    step = network.step.lower(network.states[0], network.batch).compile()
+
+    def train() -> Any:
+        network.states[0], metrics = step(network.states[0], network.batch)
+        return jax.block_until_ready(metrics)
+
+    return train, step
+
+
+def ours_training(work: Work) -> Callable[[], Any]:
+    """Compiles a step of jaxall and nothing else."""
+    return _training(_network(work))[0]
+
+
+def ours(work: Work) -> Ours:
+    """Compiles both programs of jaxall."""
+    network = _network(work)
+    images = work.pictures()["image"]
+    train, step = _training(network)
+    lowered = network.predict.lower(_variables(network), images)
+    predict = lowered.compile()
+    return Ours(
+        train=train,
+        infer=lambda: jax.block_until_ready(predict(_variables(network), images)),
+        train_bytes=step.cost_analysis()["bytes accessed"],
+        infer_bytes=predict.cost_analysis()["bytes accessed"],
+        flops=lowered.cost_analysis()["flops"],
+    )
+
+
+def _variables(network: _Network) -> dict[str, Any]:
+    latest = network.states[0]
+    return {"params": latest.params, "batch_stats": latest.batch_stats}
+
+
+def theirs(work: Work, form: str) -> Side:
+    """The same with torchvision in channels_last, on a GPU where torch sees one."""
+    from tests.torchvision_cpu import torch, torchvision
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = torchvision.models.get_model(work.name, weights=None, num_classes=CLASSES)
+    model = model.to(device, memory_format=torch.channels_last)
+    pictures = work.pictures()
+    images = torch.from_numpy(pictures["image"].transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    images = images.to(device).to(memory_format=torch.channels_last)
+    labels = torch.from_numpy(pictures["label"].astype(np.int64)).to(device)
+    optimizer = torch.optim.Adam(
+        model.parameters(), 1e-4, weight_decay=1e-5, fused=device == "cuda"
+    )
+    loss_fn = torch.nn.CrossEntropyLoss()
+    run = model
+    if form == "compile":
+        run = torch.compile(model, mode="max-autotune" if device == "cuda" else "default")
+
+    def mixed() -> Any:
+        return torch.autocast(device, torch.bfloat16, enabled=work.precision == "bfloat16")
+
+    def finish() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    def train() -> Any:
+        model.train()
+        optimizer.zero_grad()
+        with mixed():
+            loss = loss_fn(run(images), labels)
+        loss.backward()
+        optimizer.step()
+        finish()
+        return loss
+
+    def infer() -> Any:
+        model.eval()
+        with torch.inference_mode(), mixed():
+            logits = run(images)
+        finish()
+        return logits
+
+    return Side(train=train, infer=infer)
