@@ -5,16 +5,15 @@ python benchmarks/pipeline_speed.py FOLDER --pictures 1000 --pairs 5
 Without a FOLDER of JPEGs, smears are drawn. Both sides read the same files in batches of uint8,
 shuffled, with the augmentations of configs/densenet201.py: torch, too, would normalise later. On
 one core either side is one thread of one process; on two cores jaxall reads with two threads and
-torch with two processes, started before.
+torch with two processes, started before. In the first epoch both decode; afterwards jaxall has the
+pictures in memory, where torch's loader decodes them again.
 """
 
 import argparse
 import importlib
 import pathlib
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from rich import console, table
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
+from benchmarks.work import take_turns
 from jaxall import assembly, config_flag, runtime
 from jaxall import config as config_lib
 from jaxall.data import dataset, keeping, pipeline, smears
@@ -108,13 +108,6 @@ def theirs(
     return epoch
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    """Of one call."""
-    begun = time.perf_counter()
-    function()
-    return time.perf_counter() - begun
-
-
 def compare(paths: Sequence[str], arguments: argparse.Namespace, shown: table.Table) -> None:
     """Adds a row for each kind of epoch and number of cores."""
     config = config_flag.load(str(CONFIG))
@@ -126,16 +119,15 @@ def compare(paths: Sequence[str], arguments: argparse.Namespace, shown: table.Ta
     for cores in (1, 2):
         peer = theirs(paths, config, preprocessing.image_size, cores, arguments.interpolation)
         for what, mine in zip(
-            ("first epoch", "later epochs"), ours(source, config, cores), strict=True
+            ("both decode", "ours from memory"), ours(source, config, cores), strict=True
         ):
             mine()
             peer()
-            pairs = [(seconds(mine), seconds(peer)) for _ in range(arguments.pairs)]
+            turns = take_turns(mine, peer, arguments.pairs)
             shown.add_row(
                 f"{what}, {cores} core{'s' if cores > 1 else ''}",
-                *(f"{pictures / statistics.median(x):.0f}" for x in zip(*pairs, strict=True)),
-                f"{statistics.median(b / a for a, b in pairs):.2f}",
-                ", ".join(f"{b / a:.2f}" for a, b in pairs),
+                *(f"{pictures / x:.0f}" for x in turns.medians),
+                str(turns),
             )
 
 
@@ -161,7 +153,7 @@ def main() -> None:
         title=f"images/s, medians of {arguments.pairs} turns; torch {torch.__version__}, "
         f"rotation of torchvision {arguments.interpolation}"
     )
-    for heading in ("what", "jaxall", "torchvision v2", "ratio (median of pairs)", "pairs"):
+    for heading in ("what", "jaxall", "torchvision v2", "ratio (lowest to highest)"):
         shown.add_column(heading)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or pathlib.Path(temporary)

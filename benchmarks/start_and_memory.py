@@ -1,10 +1,11 @@
-"""From the start of a process to its first training step, compilation, and the peak of memory.
+"""From the start of a process to the end of its first training step, and the peak of memory.
 
 python benchmarks/start_and_memory.py densenet201 efficientnet_b0
 
 Every measurement is a process of its own: jaxall without any compiled program kept, jaxall again
-with those of the first, and torchvision (eager, channels last). Memory is the peak of the whole
-process, on a GPU that of the device, over the first steps.
+with those of the first, and torchvision (eager, channels last). It is the bare network and step on
+a random batch; training a run also opens its folder and its pictures. Memory is the peak of the
+whole process, on a GPU that of the device, over the first steps.
 """
 
 import argparse
@@ -24,7 +25,7 @@ COLUMNS = (
     "who",
     "imports",
     "to the first step",
-    "of which trace and compile",
+    "of which making network and step",
     "step",
     "peak GiB",
 )
@@ -34,20 +35,29 @@ def child(side: str, name: str, batch: int, size: int, precision: str) -> None:
     """Prints what one process measured of itself as JSON."""
     begun = float(os.environ["BEGUN"])
     sys.path.insert(0, str(ROOT))
-    from benchmarks import sides
+    from benchmarks.work import Work
 
-    work = sides.Work(name=name, batch=batch, size=size, precision=precision)
+    work = Work(name=name, batch=batch, size=size, precision=precision)
     if side == "jaxall":
         import jax
 
+        from benchmarks import jax_side
         from jaxall import runtime
 
         runtime.configure()
         jax.devices()
     else:
+        from benchmarks import torch_side
         from tests.torchvision_cpu import torch
+
+        assert "jax" not in sys.modules
+        if torch.cuda.is_available():
+            torch.cuda.init()
     imported = time.time()
-    made = sides.ours_training(work) if side == "jaxall" else sides.theirs(work, "eager").train
+    if side == "jaxall":
+        made = jax_side.ours_training(work)
+    else:
+        made = torch_side.theirs(work, "eager").train
     ready = time.time()
     made()
     first = time.time()

@@ -10,11 +10,8 @@ the bytes XLA counts would take at the speed of a copy, as a share of the measur
 
 import argparse
 import pathlib
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,23 +19,11 @@ from rich import console, table
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from benchmarks import sides
+from benchmarks import jax_side, torch_side
+from benchmarks.work import Work, best_of, take_turns
 from jaxall import runtime
 
 COLUMNS = ("model", "what", "batch", "jaxall", "torchvision", "form", "ratio", "MFU", "traffic")
-
-
-def seconds(function: Callable[[], Any]) -> float:
-    """Of one call."""
-    begun = time.perf_counter()
-    function()
-    return time.perf_counter() - begun
-
-
-def best_of(function: Callable[[], Any], calls: int = 5) -> float:
-    """The quickest of some calls after a first one, in seconds."""
-    function()
-    return min(seconds(function) for _ in range(calls))
 
 
 def device_speed(precision: str) -> tuple[float, float]:
@@ -55,10 +40,10 @@ def device_speed(precision: str) -> tuple[float, float]:
     )
 
 
-def rows(work: sides.Work, forms: list[str], pairs: int) -> Iterator[list[str]]:
-    """Of training and of inference, against the quickest of torch's forms."""
-    mine = sides.ours(work)
-    peers = {form: sides.theirs(work, form) for form in forms}
+def rows(work: Work, forms: Sequence[str], pairs: int) -> Iterator[list[str]]:
+    """Of training and of inference, against the quickest of the given forms of torch."""
+    mine = jax_side.ours(work)
+    peers = {form: torch_side.theirs(work, form) for form in forms}
     peak, bandwidth = device_speed(work.precision)
     for what, factor, moved in (
         ("train", 3, mine.train_bytes),
@@ -67,12 +52,9 @@ def rows(work: sides.Work, forms: list[str], pairs: int) -> Iterator[list[str]]:
         function = getattr(mine, what)
         trials = {form: best_of(getattr(peer, what), 2) for form, peer in peers.items()}
         form = min(trials, key=lambda form: trials[form])
-        peer = getattr(peers[form], what)
-        function()
-        function()
-        times = [(seconds(function), seconds(peer)) for _ in range(pairs)]
-        ratios = sorted(theirs / own for own, theirs in times)
-        own, other = (statistics.median(x) for x in zip(*times, strict=True))
+        best_of(function, 2)
+        turns = take_turns(function, getattr(peers[form], what), pairs)
+        own, other = turns.medians
         yield [
             work.name,
             {"train": "training", "infer": "inference"}[what],
@@ -80,7 +62,7 @@ def rows(work: sides.Work, forms: list[str], pairs: int) -> Iterator[list[str]]:
             f"{work.batch / own:.1f}",
             f"{work.batch / other:.1f}",
             form,
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            str(turns),
             f"{factor * mine.flops / own / peak:.0%}",
             f"{moved / bandwidth / own:.0%}",
         ]
@@ -95,14 +77,17 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
-        "--forms", choices=sides.FORMS, nargs="+", help="of torch; all on a GPU, else eager"
+        "--forms",
+        choices=torch_side.FORMS,
+        nargs="+",
+        help="of torch, of which the quickest is compared with; all on a GPU, else eager alone",
     )
     arguments = parser.parse_args()
     runtime.configure()
     # Only now: what `configure` says to the C library must come before torch starts its threads.
     from tests.torchvision_cpu import torch
 
-    forms = arguments.forms or (sides.FORMS if torch.cuda.is_available() else ["eager"])
+    forms = arguments.forms or (torch_side.FORMS if torch.cuda.is_available() else ["eager"])
     shown = table.Table(
         *COLUMNS,
         title=f"images/s, {arguments.size} px, {arguments.precision}, medians of "
@@ -111,9 +96,7 @@ def main() -> None:
     )
     for name in arguments.names:
         for batch in arguments.batch:
-            work = sides.Work(
-                name=name, batch=batch, size=arguments.size, precision=arguments.precision
-            )
+            work = Work(name=name, batch=batch, size=arguments.size, precision=arguments.precision)
             for row in rows(work, forms, arguments.pairs):
                 print(*row, sep="  ", file=sys.stderr, flush=True)
                 shown.add_row(*row)

@@ -23,7 +23,8 @@ def largest_batch(
     Args:
         config: validated; its own batch size plays no part.
         console: where it is printed.
-        limit: bytes that are there on each device; what the devices say if None.
+        limit: bytes that are there on each device. If None, what the devices say; on a CPU less
+            the pictures that a run may keep in memory.
 
     Raises:
         UserError: not even the smallest fits, or there are several hosts.
@@ -31,7 +32,12 @@ def largest_batch(
     if jax.process_count() > 1:
         raise UserError("--probe-batch is for one host: probe there, and multiply by the hosts")
     device, unit = jax.local_devices()[0], jax.device_count() * config.train.accumulate
-    limit = probe.limit_of(device) if limit is None else limit
+    if limit is None:
+        limit = probe.limit_of(device)
+        if not _has_own_memory(device) and not config.loader.workers:
+            kept = config.loader.cache_mib * 2**20
+            limit = max(0, limit - kept // jax.local_device_count())
+            console.print(f"left to decoded pictures (loader.cache_mib): {_megabytes(kept)}")
     compile_at = _compiler(config)
     console.print(
         f"{config.model.name}, {jax.device_count()} x {device.device_kind}, batches of a multiple "

@@ -106,6 +106,15 @@ def of_training(tally: state.Tally, class_names: Sequence[str]) -> dict[str, Any
     return flat("train", {"loss": float(tally.loss) / found["examples"], **found})
 
 
+def of_time(seconds: float, waited: float, pictures: int) -> dict[str, float]:
+    """How fast an epoch's steps were, and the share of their time that waiting for data took."""
+    return {
+        "seconds": seconds,
+        "images_per_second": pictures / seconds,
+        "waiting_share": waited / seconds,
+    }
+
+
 def flat(side: str, found: dict[str, Any]) -> dict[str, Any]:
     """{"accuracy": ...} as {"validation_accuracy": ...}."""
     return {f"{side}_{name}": value for name, value in found.items()}

@@ -133,17 +133,15 @@ def train(
                 class_names=class_names,
                 settings=config.loader,
             )
+            found = scores.from_predictions(judged)
             record = {
                 "epoch": min(number, config.train.epochs),
                 **runlog.of_training(tally, class_names),
-                **runlog.flat("validation", scores.from_predictions(judged)),
-                "seconds": seconds,
-                "images_per_second": pictures / seconds,
-                "waiting_share": waited / seconds,
+                **runlog.flat("validation", found),
+                **runlog.of_time(seconds, waited, pictures),
             }
             log.epoch(end, record)
-            score = record[f"validation_{config.train.best_by}"]
-            store.save(current, end, {"score": score, "loss": record["validation_loss"]})
+            store.save(current, end, {"score": found[config.train.best_by], "loss": found["loss"]})
     log.footer(store.best)
 
 

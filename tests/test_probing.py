@@ -9,6 +9,7 @@ from absl.testing import flagsaver
 from rich import console as rich_console
 
 from jaxall import config, probing, runtime, train
+from jaxall.data import pipeline
 from jaxall.errors import UserError
 from jaxall.training import plan
 from tests import programs
@@ -41,6 +42,18 @@ def test_the_largest_batch_is_printed_and_fits(made, kind):
 def test_where_nothing_fits_it_says_what_may_help(made):
     with pytest.raises(UserError, match=r"not even a batch of 4 fits .*model\.remat"):
         probing.largest_batch(made, console(), 1000)
+
+
+def test_on_a_cpu_pictures_kept_in_memory_leave_less_to_the_step(made, monkeypatch):
+    share = 2 * 2**20 // jax.local_device_count()
+    monkeypatch.setattr(probing.probe, "limit_of", lambda device: 1_000_000 + share)
+    shown = []
+    for mebibytes in (0, 2):
+        settings = pipeline.LoaderSettings(cache_mib=mebibytes)
+        shown.append(probing.largest_batch(dataclasses.replace(made, loader=settings), console()))
+    assert shown[1] < shown[0]
+    workers = pipeline.LoaderSettings(cache_mib=2, workers=1)  # which keep no pictures
+    assert probing.largest_batch(dataclasses.replace(made, loader=workers), console()) == shown[0]
 
 
 def test_on_an_accelerator_a_step_is_taken_and_one_that_fails_is_stepped_down_from(
@@ -77,6 +90,7 @@ def test_on_an_accelerator_a_step_is_taken_and_one_that_fails_is_stepped_down_fr
 def test_train_probes_without_a_picture_and_writes_nothing(made, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(runtime, "configure", lambda: None)
     monkeypatch.setattr(probing.probe, "limit_of", lambda device: 500_000)
+    made = dataclasses.replace(made, loader=pipeline.LoaderSettings(cache_mib=0))
     holder = type("Holder", (), {"value": made})
     monkeypatch.setattr(train, "_CONFIG", holder)
     folder = str(tmp_path / "run")

@@ -22,6 +22,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, of R, G, B
 # (sign of x, sign of y): OpenCV's code of that flip
 _FLIPS = {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}
 _VALUES = np.arange(256.0).reshape(256, 1)
+_VALUES.flags.writeable = False  # every picture's first tone is given it
 
 
 @dataclasses.dataclass(frozen=True)

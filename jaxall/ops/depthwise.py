@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-CACHE = 256 * 1024  # bytes of a kernel gradient's sums; about half of a core's second-level cache
+CACHE = 256 * 1024  # bytes of a kernel gradient's sums, if one row leaves a choice
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -127,7 +127,7 @@ def _input_gradient(
 def _kernel_gradient(
     x: jax.Array, shape: tuple[int, ...], gradient: jax.Array, stride: int
 ) -> jax.Array:
-    """One scan over groups of output rows, in sums that stay in the cache; float32.
+    """One scan over groups of output rows, of which few are taken at once for the cache; float32.
 
     A tap's products are added to its own [rows,w,C] sum, without being summed over the row: that
     is plain vector arithmetic, where a reduction at every step would cost more than the products.
@@ -136,6 +136,7 @@ def _kernel_gradient(
     batch, height, width, _ = gradient.shape
     count = min(height, max(1, CACHE // (4 * size * size * width * channels)))
     steps = -(-height // count)
+    count = -(-height // steps)  # all groups but the last are full
     below = steps * count - height  # rows of zeros that fill the last group
     gradient = jnp.pad(gradient, ((0, 0), (0, below), (0, 0), (0, 0)))
     padded = jnp.pad(_pad(x, size // 2), ((0, 0), (0, below * stride), (0, 0), (0, 0)))

@@ -22,12 +22,10 @@ def moments(x: jax.Array, axis_name: str | None = None) -> Moments:
     axes = tuple(range(x.ndim - 1))
     x = x.astype(jnp.float32)
     # Shifted by one of the values, near which the others lie: a mean that is large beside the
-    # deviation would cost digits in the sum.
+    # deviation would cost digits in the sum. It cancels, so nothing is to be differentiated in it.
     shift = jax.lax.stop_gradient(x[(0,) * (x.ndim - 1)])
     mean = shift + jnp.mean(x - per_channel(shift, x.ndim), axes)
-    # Moving the mean doesn't change the variance to first order: nothing to differentiate there.
-    centred = x - per_channel(jax.lax.stop_gradient(mean), x.ndim)
-    own = Moments(mean, jnp.mean(jnp.square(centred), axes))
+    own = Moments(mean, jnp.mean(jnp.square(x - per_channel(mean, x.ndim)), axes))
     if not is_shared(axis_name):
         return own
     means, variances = jax.lax.all_gather(own, axis_name)

@@ -34,7 +34,10 @@ def _backward(
 
 
 def vjp(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The gradients by x and, in its own type, by the kernel, from that by the output [...,D]."""
+    """The gradients by x and by the kernel, from that by the output [...,D].
+
+    A float32 kernel is multiplied in x's type, and its gradient not rounded to it.
+    """
     last, cast = gradient.ndim - 1, kernel[0, 0].astype(x.dtype)
     by_x = lax.dot_general(gradient, cast, (((last,), (1,)), ((), ())))
     # The narrow operand first: in the other order XLA copies the wide one to transpose it.

@@ -59,11 +59,6 @@ class Loop:
         batch, waited = self._fetch({}) if first < until else ({}, 0.0)
         for number in range(first + 1, until + 1):
             state, metrics = self.step(state, batch)
-            # The next batch goes to the devices while they are at this step. A stop leaves it
-            # unused, which is no loss: a run goes on with the batch of its state's step.
-            if number < until:
-                batch, seconds = self._fetch(metrics)
-                waited += seconds
             self.watch.push(number, metrics)
             progress((number - first) * self.batch_size)
             # A stop at `until` waits for the caller, whose epoch ends there, and the step after.
@@ -72,6 +67,11 @@ class Loop:
                 raise Terminated
             if self.checkpoint_every and number % self.checkpoint_every == 0 and number < until:
                 self._save(state, number)
+            # The next batch goes to the devices while they are at this step. Fetched last: what
+            # a picture does to it, no due checkpoint is lost.
+            if number < until:
+                batch, seconds = self._fetch(metrics)
+                waited += seconds
         self.watch.drain()
         check_finite(state)
         return state, waited

@@ -111,12 +111,16 @@ def optimizer(settings: OptimSettings, plan: Plan) -> optax.GradientTransformati
 
 
 def global_norm(gradients: Any) -> jax.Array:
-    """Over all arrays together, taken of one vector: array by array it is a program for each."""
+    """Over all arrays together, taken of one vector.
+
+    Array by array, each would have XLA's CPU backend compile sums of its own: a tenth of the time
+    that a step of DenseNet-201 takes to compile. The vector costs a copy of the gradient.
+    """
     return jnp.linalg.norm(jax.flatten_util.ravel_pytree(gradients)[0])
 
 
 def _clip(largest: float) -> optax.GradientTransformation:
-    """`optax.clip_by_global_norm`, with this file's norm."""
+    """`optax.clip_by_global_norm`, with the norm that the metrics need as well."""
 
     def update(gradients: Any, _params: Any) -> Any:
         norm = global_norm(gradients)

@@ -17,7 +17,8 @@ class TrainSettings:
     Attributes:
         batch_size: pictures in one step, over all devices of all hosts.
         accumulate: parts that a device's share of the batch is taken in, one after another, before
-            the one update: less memory. Batch norm sees a part at a time.
+            the one update: less memory. Batch norm sees a part of every device at a time, so that
+            with several parts the number of devices matters to it.
         epochs: how many times each picture is seen; fractions are allowed.
         parallel: "pmap" or "shard_map"; both give the same bits.
         sync_batch_norm: batch statistics over the global batch rather than each device's share.

@@ -168,7 +168,7 @@ def _left_by_groups(root: pathlib.Path) -> list[int]:
 
 
 def blank_batch(batch_size: int, image_size: int) -> steps.Batch:
-    """A batch of black pictures, whose memory is taken when it is first looked at."""
+    """A batch of black pictures."""
     images = np.zeros((batch_size, image_size, image_size, 3), np.uint8)
     positions = np.arange(batch_size, dtype=np.int32)
     return {"image": images, "label": np.zeros_like(positions), "position": positions}

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from typing import Any
 
@@ -5,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxall.errors import UserError
 from jaxall.training import checkpoints, loop, parallel, plan, watch
 from tests import tiny
 
@@ -67,10 +69,26 @@ def begun(monkeypatch):
     return type("State", (), {"step": 0})()
 
 
-def test_the_next_batch_is_laid_out_before_a_step_is_waited_for(begun):
+def test_the_next_batch_is_laid_out_while_a_step_is_under_way(begun):
     seen = Recorder()
     seen.loop().run(begun, 2, lambda done: None)
-    assert seen.turns == ["lay 1", "step 1", "lay 2", "watch 1", "step 2", "watch 2", "drain"]
+    assert seen.turns == ["lay 1", "step 1", "watch 1", "lay 2", "step 2", "watch 2", "drain"]
+
+
+def test_a_batch_that_cannot_be_read_loses_no_checkpoint_that_is_due(begun):
+    saved = []
+
+    def batches() -> Any:
+        yield 1
+        yield 2
+        raise UserError("can't read the picture")
+
+    seen = Recorder()
+    seen.save = lambda state, number, metrics: saved.append(number)  # type: ignore[attr-defined]
+    running = dataclasses.replace(seen.loop(), batches=batches(), checkpoint_every=2)
+    with pytest.raises(UserError, match="can't read"):
+        running.run(begun, 4, lambda done: None)
+    assert saved == [2]
 
 
 def test_no_batch_is_taken_beyond_the_last_step(begun):
@@ -90,7 +108,7 @@ def test_waiting_is_what_the_devices_waited_too(begun, monkeypatch, is_ready, se
 
 
 @pytest.mark.parametrize("kind", plan.PARALLEL)
-def test_a_stop_drops_the_batch_that_was_ready_and_costs_no_bit(kind: str, tmp_path):
+def test_a_stop_costs_no_bit(kind: str, tmp_path):
     spread = parallel.Spread(kind)
     fed = tiny.batches(5)
     compiled = spread.compile(tiny.step())

@@ -1,4 +1,4 @@
-"""The two sides of the benchmarks: a training step and an inference, jaxall's and torchvision's."""
+"""jaxall's side of the benchmarks."""
 
 import dataclasses
 import pathlib
@@ -7,56 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
+from benchmarks.work import CLASSES, Side, Work
 from jaxall import models
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.models import head
 from jaxall.training import optim, parallel, plan, state, steps
-
-CLASSES = 4
-FORMS = ("eager", "compile")  # of torch
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Work:
-    """What both sides do.
-
-    Attributes:
-        name: of the architecture.
-        batch: pictures at once.
-        size: side of a picture in pixels.
-        precision: "float32" or "bfloat16", of the backbone (torch: automatic mixed precision).
-    """
-
-    name: str
-    batch: int
-    size: int
-    precision: str
-
-    def pictures(self) -> dict[str, np.ndarray]:
-        """The same random batch for both."""
-        generator = np.random.default_rng(0)
-        return {
-            "image": generator.integers(0, 256, (self.batch, self.size, self.size, 3), np.uint8),
-            "label": generator.integers(0, CLASSES, self.batch).astype(np.int32),
-            "position": np.arange(self.batch, dtype=np.int32),
-        }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Side:
-    """Functions that return when their work is done.
-
-    Attributes:
-        train: a step of Adam with coupled L2.
-        infer: logits of the batch.
-    """
-
-    train: Callable[[], Any]
-    infer: Callable[[], Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,7 +97,7 @@ def ours_training(work: Work) -> Callable[[], Any]:
 def ours(work: Work) -> Ours:
     """Compiles both programs of jaxall."""
     network = _network(work)
-    images = work.pictures()["image"]
+    images = jax.device_put(work.pictures()["image"])
     train, step = _training(network)
     lowered = network.predict.lower(_variables(network), images)
     predict = lowered.compile()
@@ -155,49 +113,3 @@ def ours(work: Work) -> Ours:
 def _variables(network: _Network) -> dict[str, Any]:
     latest = network.states[0]
     return {"params": latest.params, "batch_stats": latest.batch_stats}
-
-
-def theirs(work: Work, form: str) -> Side:
-    """The same with torchvision in channels_last, on a GPU where torch sees one."""
-    from tests.torchvision_cpu import torch, torchvision
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = torchvision.models.get_model(work.name, weights=None, num_classes=CLASSES)
-    model = model.to(device, memory_format=torch.channels_last)
-    pictures = work.pictures()
-    images = torch.from_numpy(pictures["image"].transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    images = images.to(device).to(memory_format=torch.channels_last)
-    labels = torch.from_numpy(pictures["label"].astype(np.int64)).to(device)
-    optimizer = torch.optim.Adam(
-        model.parameters(), 1e-4, weight_decay=1e-5, fused=device == "cuda"
-    )
-    loss_fn = torch.nn.CrossEntropyLoss()
-    run = model
-    if form == "compile":
-        run = torch.compile(model, mode="max-autotune" if device == "cuda" else "default")
-
-    def mixed() -> Any:
-        return torch.autocast(device, torch.bfloat16, enabled=work.precision == "bfloat16")
-
-    def finish() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    def train() -> Any:
-        model.train()
-        optimizer.zero_grad()
-        with mixed():
-            loss = loss_fn(run(images), labels)
-        loss.backward()
-        optimizer.step()
-        finish()
-        return loss
-
-    def infer() -> Any:
-        model.eval()
-        with torch.inference_mode(), mixed():
-            logits = run(images)
-        finish()
-        return logits
-
-    return Side(train=train, infer=infer)
