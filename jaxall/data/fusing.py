@@ -38,6 +38,11 @@ class Warp:
     matrix: np.ndarray
     border: str = ""
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether every pixel stays where it is."""
+        return np.array_equal(self.matrix, IDENTITY.matrix)
+
 
 @dataclasses.dataclass(frozen=True)
 class Tone:
@@ -65,6 +70,7 @@ class Pixels:
 
 
 Operation = Warp | Tone | Pixels
+IDENTITY = Warp(np.eye(3))  # of any kind of change that has come to nothing
 
 
 def apply(operations: Sequence[Operation], image: np.ndarray) -> np.ndarray:
@@ -74,7 +80,9 @@ def apply(operations: Sequence[Operation], image: np.ndarray) -> np.ndarray:
     and keeps what has left the frame on the way and comes back; flips alone move pixels exactly. A
     run of tones rounds once, at the end, half to even. Returns `image` itself where nothing moves.
     """
-    for kind, run in itertools.groupby(operations, type):
+    # What changes nothing mustn't part its neighbours, nor lend them its border.
+    changing = [x for x in operations if not (isinstance(x, Warp) and x.is_identity)]
+    for kind, run in itertools.groupby(changing, type):
         image = _CARRY_OUT[kind](image, run)
     return image
 

@@ -77,9 +77,11 @@ class Brightness:
 
     strength: float = 0.1
 
-    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Tone:
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Operation:
         """Draws the factor."""
         factor = generator.uniform(1 - self.strength, 1 + self.strength)
+        if factor == 1:
+            return fusing.IDENTITY
         return fusing.Tone(lambda values, grey: factor * values)
 
 
@@ -93,9 +95,11 @@ class Contrast:
 
     strength: float = 0.1
 
-    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Tone:
+    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Operation:
         """Draws the factor."""
         factor = generator.uniform(1 - self.strength, 1 + self.strength)
+        if factor == 1:
+            return fusing.IDENTITY
 
         def stretch(values: np.ndarray, measure_grey: Callable[[], float]) -> np.ndarray:
             grey = measure_grey()

@@ -110,10 +110,12 @@ def _next(measured: list[Measured], limit: int, unit: int, most: int) -> int | N
 def needed_by(compile_step: Callable[[], Any]) -> int | None:
     """Bytes that a compiled step takes on each device, the state that it is given included.
 
-    None where the compiler says that they are too many.
+    None where they are too many for the compiler, or the pictures alone for this machine.
     """
     try:
         found = compile_step().memory_analysis()
+    except MemoryError:
+        return None
     except jax.errors.JaxRuntimeError as error:
         if is_too_much(error):
             return None

@@ -115,6 +115,29 @@ def test_each_transform_draws_exactly_one_number(transform):
     assert used.random() == reference.random()
 
 
+@pytest.mark.parametrize(
+    "between",
+    [
+        transforms.Rotate(degrees=0.0, border="black"),
+        transforms.FlipVertical(probability=0.0),
+        transforms.Brightness(strength=0.0),
+        transforms.Contrast(strength=0.0),
+    ],
+    ids=lambda transform: type(transform).__name__,
+)
+def test_zero_strength_leaves_its_neighbours_alone(between):
+    image = np.random.default_rng(5).integers(0, 256, (24, 24, 3), np.uint8)
+    turn = transforms.Rotate(degrees=180.0)
+
+    def run(*steps: transforms.Transform) -> np.ndarray:
+        generator = np.random.default_rng(8)
+        first, *rest = (step.draw(generator, 24, 24) for step in (turn, turn))
+        middle = [step.draw(generator, 24, 24) for step in steps]
+        return fusing.apply([first, *middle, *rest], image)
+
+    np.testing.assert_array_equal(run(between), run())
+
+
 @pytest.mark.parametrize("border", fusing.BORDERS)
 @quick
 @hypothesis.given(image=images)

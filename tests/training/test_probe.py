@@ -94,6 +94,10 @@ def test_an_error_of_another_kind_is_not_taken_for_a_lack_of_memory():
         probe.needed_by(lambda: fail("INTERNAL: broken"))
 
 
+def test_pictures_that_the_machine_cannot_hold_are_too_many():
+    assert probe.needed_by(lambda: probe.blank_batch(1 << 20, 1 << 20)) is None
+
+
 @pytest.mark.parametrize(
     ("bound", "used"),
     [
