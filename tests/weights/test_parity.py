@@ -9,7 +9,7 @@ import pytest
 
 from jaxall import models
 from jaxall import port as command
-from jaxall.models import densenet
+from jaxall.ops import batch_norm
 from jaxall.weights import parity, port
 from tests import hostile, quick
 from tests.golden import file
@@ -66,9 +66,11 @@ def test_a_missing_activation_is_found_right_behind_its_place(monkeypatch):
     name = "densenet121"
     network, _ = make.hostile_network(name)
     spec, variables = models.find(name), port.port(models.find(name), tensors_of(network))
-    relu, calls = densenet.nn.relu, itertools.count()
+    activate, calls = batch_norm.activate, itertools.count()
     # The first is the stem's, the next two are the first layer's.
-    monkeypatch.setattr(densenet.nn, "relu", lambda x: x if next(calls) == 2 else relu(x))
+    monkeypatch.setattr(
+        batch_norm, "activate", lambda x, kind: x if next(calls) == 2 else activate(x, kind)
+    )
     images = hostile.images(make.IMAGE_SIZE)
     agreement = parity.compare(spec, variables, network, images, quick.options())
     differing = [path for path, share in agreement.blocks.items() if not share < 1e-5]
