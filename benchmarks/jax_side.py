@@ -11,10 +11,8 @@ import jax
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.work import CLASSES, Side, Work
-from jaxall import models
-from jaxall.data.preprocessing import Preprocessing
-from jaxall.models import head
-from jaxall.training import optim, parallel, plan, state, steps
+from jaxall import assembly, config, learners, models
+from jaxall.training import parallel, plan, state, steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,28 +51,24 @@ class _Network:
 
 def _network(work: Work) -> _Network:
     spec = models.find(work.name)
-    settings = head.ModelSettings(
-        name=work.name, head="linear", dropout=spec.dropout, precision=work.precision
+    made = config.Config(
+        name="benchmark",
+        preprocessing=config.PreprocessingSettings(image_size=work.size),
+        model=config.ModelSettings(
+            name=work.name, head="linear", dropout=spec.dropout, precision=work.precision
+        ),
     )
-    module = models.build(spec, settings, CLASSES)
-    synced = models.build(spec, settings, CLASSES, axis_name=steps.AXIS)
-    normalise = Preprocessing.for_model(
-        work.size, spec.interpolation, spec.mean, spec.std, "imagenet"
-    ).normalise
-    optimizer = optim.optimizer(
-        optim.OptimSettings(), plan.Plan(examples=work.batch, batch_size=work.batch, epochs=100)
-    )
+    preprocessing = assembly.preprocessing_of(made)
+    length = plan.Plan(examples=work.batch, batch_size=work.batch, epochs=100)
+    learner = learners.of(made, preprocessing, CLASSES, length)
     spread = parallel.Spread("pmap")
-    fresh = spread.start(
-        lambda: state.create(module, optimizer, image_size=work.size, classes=CLASSES, seed=0),
-        None,
-    )
+    predict = steps.make_predict_step(learner.module.apply, preprocessing.normalise)
     return _Network(
         spread=spread,
-        states=[fresh],
+        states=[spread.start(learner.create, None)],
         batch=spread.batch(work.pictures()),
-        step=spread.compile(steps.make_train_step(synced.apply, optimizer, normalise, seed=0)),
-        predict=jax.jit(steps.make_predict_step(module.apply, normalise)),
+        step=spread.compile(learner.step),
+        predict=jax.jit(predict),
     )
 
 
