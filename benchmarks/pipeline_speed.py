@@ -26,7 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from benchmarks.work import take_turns
 from jaxall import assembly, config_flag, runtime
 from jaxall import config as config_lib
-from jaxall.data import dataset, keeping, pipeline, smears
+from jaxall.data import decoding, keeping, pipeline, smears
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "densenet201.py"
 
@@ -159,7 +159,7 @@ def main() -> None:
         folder = arguments.folder or pathlib.Path(temporary)
         if arguments.folder is None:
             draw(folder, arguments.pictures, 224)
-        paths = tuple(map(str, dataset.find_images(folder)[: arguments.pictures]))
+        paths = tuple(map(str, decoding.find_images(folder)[: arguments.pictures]))
         compare(paths, arguments, shown)
     console.Console(width=120).print(shown)
 

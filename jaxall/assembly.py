@@ -16,7 +16,7 @@ from rich import console as rich_console
 from jaxall import __version__, models, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
-from jaxall.data import dataset, duplicates, pipeline, splits
+from jaxall.data import checking, dataset, duplicates, pipeline, quarantine, splits
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
@@ -94,9 +94,19 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     data_set = data_lib.load(config.data)
     if data_set.note:
         console.print("note:", data_set.note, style="yellow", soft_wrap=True)
+    most_bad = config.data.most_bad if config.data.on_bad_image == "quarantine" else None
     with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
-        checked = dataset.check(data_set, progress=lambda done, _total: report(done))
-    contradictions = dataset.contradictions(data_set, checked)
+        checked = checking.check(data_set, most_bad=most_bad, progress=report)
+    quarantine.save(checked.quarantined, folder / workdir.QUARANTINE)
+    if checked.quarantined:
+        console.print(
+            f"note: {len(checked.quarantined)} pictures can't be read and are left out, see "
+            f"{folder / workdir.QUARANTINE}",
+            style="yellow",
+            soft_wrap=True,
+        )
+        data_set = dataset.require_every_class(data_set.without(checked.quarantined))
+    contradictions = checking.contradictions(data_set, checked)
     if contradictions:
         console.print(
             f"note: {len(contradictions)} pictures have copies in another class, the first: "
@@ -107,7 +117,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
     splits.save_csv(split, data_set, folder / workdir.SPLIT)
-    dataset.save_sha256(data_set, checked, folder / workdir.PICTURES)
+    checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
     facts = {
         "data": {
             "name": data_set.name,
@@ -117,6 +127,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             "counts": splits.counts(split, data_set),
             "split": config.split.kind,
             "groups": splits.summary(split),
+            "quarantined": len(checked.quarantined),
             "contradictions": [data_set.rows[index].path for index in contradictions],
         },
         "baselines": baselines(data_set, split, checked),
@@ -138,15 +149,15 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
         UserError: the pictures are not those of the saved split.
     """
     settings = dataclasses.replace(run.config.data, root=root)
-    data_set = data_lib.load(settings)
+    data_set = data_lib.load(settings).without(quarantine.load(run.workdir / workdir.QUARANTINE))
     split = splits.load_csv(run.workdir / workdir.SPLIT, data_set)
     rows = np.concatenate([split.indices(side) for side in sides]).tolist()
-    dataset.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
+    checking.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)
 
 
 def baselines(
-    data_set: dataset.DataSet, split: splits.Split, checked: dataset.Checked
+    data_set: dataset.DataSet, split: splits.Split, checked: checking.Checked
 ) -> dict[str, dict[str, float]]:
     """Accuracy, by side, of what needs no morphology: colour alone, and the commonest class."""
     features = shortcuts.colour_features(checked.thumbnails)

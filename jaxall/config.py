@@ -67,6 +67,7 @@ class Config:
         checks = [
             lambda: self._check_size(models.find(self.model.name)),
             self._check_names,
+            self.data.validate,
             self.split.validate,
             self.preprocessing.validate,
             lambda: transforms.validate(self.augmentation),

@@ -18,7 +18,7 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     import numpy as np
 
     from jaxall import runtime, trained, workdir
-    from jaxall.data import dataset, pipeline
+    from jaxall.data import decoding, pipeline
     from jaxall.evaluation import predictions
     from jaxall.reporting import progress
 
@@ -42,10 +42,10 @@ def find_pictures(paths: list[str]) -> list[pathlib.Path]:
     for path in map(pathlib.Path, paths):
         if not path.exists():
             raise UserError(f"no file or folder at {path}")
-        found += dataset.find_images(path) if path.is_dir() else [path]
+        found += decoding.find_images(path) if path.is_dir() else [path]
     if not found:
         raise UserError(
-            f"no pictures under {', '.join(paths)}: wanted {', '.join(dataset.IMAGE_SUFFIXES)}"
+            f"no pictures under {', '.join(paths)}: wanted {', '.join(decoding.IMAGE_SUFFIXES)}"
         )
     return list(dict.fromkeys(found))
 
@@ -55,9 +55,9 @@ def readable(paths: list[pathlib.Path]) -> tuple[list[str], list[str]]:
     good, bad = [], []
     for path in paths:
         try:
-            dataset.decode(dataset.read(path))
+            decoding.decode(decoding.read(path))
             good.append(str(path))
-        except (OSError, dataset.UndecodableError) as error:
+        except (OSError, decoding.UndecodableError) as error:
             bad.append(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
     return good, bad
 
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--out: no folder {out.parent}")
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; wanted the name of a table")
-    if out.suffix.lower() in dataset.IMAGE_SUFFIXES:
+    if out.suffix.lower() in decoding.IMAGE_SUFFIXES:
         raise UserError(f"--out: {out} has the name of a picture; wanted that of a table, as a.csv")
     runtime.configure()
     predictions, bad = predict(pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value)

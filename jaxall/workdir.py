@@ -3,6 +3,7 @@
 config.json   the resolved settings        split.csv      side, group and reason of every picture
 run.json      classes, preprocessing, ...  journal.jsonl  what happened, by step
 pictures.sha256   of every picture's file
+quarantine.csv    pictures that can't be read, and why
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from jaxall.errors import UserError
 from jaxall.training import checkpoints
 
 CONFIG, FACTS, SPLIT = "config.json", "run.json", "split.csv"
-PICTURES = "pictures.sha256"
+PICTURES, QUARANTINE = "pictures.sha256", "quarantine.csv"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,8 @@ def load(workdir: pathlib.Path) -> Run:
     Raises:
         UserError: there is no run there, or one of its files is damaged.
     """
-    missing = [name for name in (CONFIG, FACTS, SPLIT, PICTURES) if not (workdir / name).is_file()]
+    needed = (CONFIG, FACTS, SPLIT, PICTURES, QUARANTINE)
+    missing = [name for name in needed if not (workdir / name).is_file()]
     if missing:
         raise UserError(f"{workdir} is not the folder of a run: {', '.join(missing)} missing")
     try:

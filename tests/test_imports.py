@@ -18,7 +18,6 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = 250
 # Files longer than that, and why they are one subject.
 LONG = {
-    "data/dataset.py": "the table, the decoder that every picture goes through, and the check",
     "data/pipeline.py": "the two pipelines and the source that both read",
     "data/smears.py": "one drawing, from the slide down to a cell's outline",
     "data/splits.py": "three kinds of split and the file that they are kept in",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxall import config, evaluate, predict, train, workdir
-from jaxall.data import dataset, synthetic
+from jaxall.data import decoding, synthetic
 from jaxall.training import infer
 from tests import programs
 
@@ -63,5 +63,5 @@ def test_validation_evaluate_and_predict_feed_the_same_bits(tmp_path, monkeypatc
     kept = workdir.load(folder).preprocessing
     loaded = np.stack([kept.load(pathlib.Path(path).read_bytes()) for path in paths])
     assert np.asarray(kept.normalise(jnp.asarray(loaded))).tobytes() == validated.tobytes()
-    plain = dataset.decode(pathlib.Path(paths[0]).read_bytes())
+    plain = decoding.decode(pathlib.Path(paths[0]).read_bytes())
     assert plain.shape == (40, 40, 3), "or nothing was resized"

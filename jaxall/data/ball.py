@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from jaxall import errors
-from jaxall.data import dataset
+from jaxall.data import dataset, decoding
 
 NAME = "b_all"
 EXPECTED = {"Benign": 504, "Early": 985, "Pre": 963, "Pro": 804}
@@ -45,7 +45,7 @@ def load(root: pathlib.Path) -> dataset.DataSet:
     for label, name in enumerate(CLASS_NAMES):
         pattern = re.compile(rf"WBC-(?:Malignant-)?{name}-(\d+)", re.IGNORECASE)
         for folder in _children(original, name):
-            for path in dataset.find_images(folder):
+            for path in decoding.find_images(folder):
                 relative = path.relative_to(original).as_posix()
                 match = pattern.fullmatch(path.stem)
                 if match is None:
@@ -96,7 +96,9 @@ def _is_segmented(folder: pathlib.Path) -> bool:
 def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
     try:
         return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not dataset.is_clutter(path.name)
+            path
+            for path in folder.iterdir()
+            if path.is_dir() and not decoding.is_clutter(path.name)
         )
     except OSError as error:
         raise errors.UserError(f"can't read the folder {folder}: {error.strerror}") from error

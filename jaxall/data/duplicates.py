@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jaxall.data import dataset
+from jaxall.data import checking, dataset
 
 _BLOCK = 1024  # pictures compared with all others at a time: 40 MB of correlations for 10,000
 
@@ -32,7 +32,7 @@ class Duplicates:
 
 
 def find(
-    data_set: dataset.DataSet, checked: dataset.Checked, *, near_duplicate: float = 0.95
+    data_set: dataset.DataSet, checked: checking.Checked, *, near_duplicate: float = 0.95
 ) -> Duplicates:
     """Finds exact duplicates (the same decoded pixels) and near ones.
 
@@ -97,7 +97,7 @@ def _same(pixels: Sequence[str]) -> list[list[int]]:
 
 def _near(thumbnails: np.ndarray, bound: float) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields (position, positions of its near duplicates, their correlations) where any are."""
-    flat = thumbnails.reshape(len(thumbnails), dataset.THUMBNAIL_SIZE**2 * 3).astype(np.float32)
+    flat = thumbnails.reshape(len(thumbnails), checking.THUMBNAIL_SIZE**2 * 3).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
     # A picture of one colour correlates with nothing.

@@ -8,8 +8,7 @@ resumes at step k sees what it would have seen.
 
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
 import cv2
@@ -17,7 +16,7 @@ import grain
 import numpy as np
 
 from jaxall import errors
-from jaxall.data import dataset, preprocessing, transforms
+from jaxall.data import dataset, decoding, preprocessing, transforms
 
 Element = dict[str, Any]
 # What fills the last batch of an evaluation.
@@ -65,14 +64,19 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PictureSource:
-    """Picture files, read when asked for; an element's "index" is its place in `paths`.
+    """Pictures, read when asked for; an element's "index" is its place in `paths`.
 
-    `labels` are -1 where unknown.
+    Attributes:
+        paths: of files, or of whatever `read` finds by them.
+        labels: -1 where unknown.
+        preprocessing: of every picture.
+        read: a path's picture file, as bytes.
     """
 
     paths: Sequence[str]
     labels: Sequence[int] | np.ndarray
     preprocessing: preprocessing.Preprocessing
+    read: Callable[[str], bytes] = decoding.read
 
     def __post_init__(self) -> None:
         if len(self.paths) != len(self.labels):
@@ -92,8 +96,8 @@ class PictureSource:
         """
         path = self.paths[index]
         try:
-            return self.preprocessing.load(pathlib.Path(path).read_bytes())
-        except (OSError, dataset.UndecodableError) as error:
+            return self.preprocessing.load(self.read(path))
+        except (OSError, decoding.UndecodableError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise errors.UserError(f"can't read the picture {path}: {reason}") from error
 
@@ -112,10 +116,12 @@ def source_of(
 ) -> PictureSource:
     """The rows `indices` of a data set, in that order; a row may be there several times."""
     rows = [data_set.rows[index] for index in indices]
+    place = (lambda row: row.path) if data_set.reader else data_set.absolute
     return PictureSource(
-        paths=tuple(str(data_set.absolute(row)) for row in rows),
+        paths=tuple(str(place(row)) for row in rows),
         labels=np.array([row.label for row in rows], np.int32),
         preprocessing=preprocessing,
+        read=data_set.reader or decoding.read,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from jaxall import errors
-from jaxall.data import dataset
+from jaxall.data import decoding
 
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -100,9 +100,9 @@ class Preprocessing:
         """Decodes a picture file's bytes and resizes: uint8 `[image_size, image_size, 3]`, RGB.
 
         Raises:
-            UndecodableError: see `dataset.decode`.
+            UndecodableError: see `decoding.decode`.
         """
-        return self.resize(dataset.decode(data))
+        return self.resize(decoding.decode(data))
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """Squashes the whole picture, uint8 `[H,W,3]`, to the square input; no crop.

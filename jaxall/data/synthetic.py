@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from jaxall import errors
-from jaxall.data import dataset, smears
+from jaxall.data import dataset, decoding, smears
 
 NAME = "drawn_smears"
 CAVEAT = "drawings, not photographs: scores on them say nothing about disease"
@@ -78,7 +78,7 @@ def load(root: str | os.PathLike) -> dataset.DataSet:
             if _is_vacant(root):
                 raise
     original = root / "Original"
-    paths = dataset.find_images(original) if original.is_dir() else []
+    paths = decoding.find_images(original) if original.is_dir() else []
     rows = [_row(path.relative_to(original).as_posix()) for path in paths]
     known = tuple(row for row in rows if row is not None)
     if not known or len(known) < len(paths):

@@ -3,7 +3,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxall.data import dataset, duplicates
+from jaxall.data import checking, dataset, decoding, duplicates, quality
 
 
 def table(count: int) -> dataset.DataSet:
@@ -11,9 +11,22 @@ def table(count: int) -> dataset.DataSet:
     return dataset.DataSet(name="test", root=pathlib.Path(), class_names=("a",), rows=rows)
 
 
-def checked(thumbnails: np.ndarray, pixels: tuple[str, ...] = ()) -> dataset.Checked:
+def looked(thumbnail: np.ndarray, pixels: str) -> checking.Looked:
+    header = decoding.Header(format="PNG", mode="RGB", width=16, height=16)
+    return checking.Looked(
+        size=1,
+        sha256=pixels,
+        pixels=pixels,
+        thumbnail=thumbnail,
+        frame=np.zeros((448, 3), np.uint8),
+        header=header,
+        quality=quality.measure(thumbnail),
+    )
+
+
+def checked(thumbnails: np.ndarray, pixels: tuple[str, ...] = ()) -> checking.Checked:
     pixels = pixels or tuple(f"digest {i}" for i in range(len(thumbnails)))
-    return dataset.Checked(sha256=pixels, pixels=pixels, thumbnails=thumbnails)
+    return checking.Checked(looked=tuple(map(looked, thumbnails, pixels)))
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:

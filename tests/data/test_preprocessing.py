@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxall import errors
-from jaxall.data import dataset, preprocessing
+from jaxall.data import decoding, preprocessing
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -66,7 +66,7 @@ def test_a_picture_of_the_right_size_is_not_resampled():
 
 
 def test_load_passes_on_that_bytes_are_no_picture():
-    with pytest.raises(dataset.UndecodableError):
+    with pytest.raises(decoding.UndecodableError):
         settings().load(b"no picture")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxall import errors
-from jaxall.data import dataset, smears, synthetic
+from jaxall.data import decoding, smears, synthetic
 
 
 def _colour_features(images: list[np.ndarray]) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_what_is_written_is_read_back_whole(tmp_path: pathlib.Path):
     assert "drawings" in data_set.caveat
     row = next(row for row in data_set.rows if row.subject == "S05" and row.number == 2)
     assert row.path == "Early/Drawn-Early-S05-002.png"
-    image = dataset.decode(data_set.absolute(row).read_bytes())
+    image = decoding.decode(data_set.absolute(row).read_bytes())
     np.testing.assert_array_equal(image, smears.draw("Early", 5, 2, size=32))
     assert [path.name for path in root.parent.iterdir()] == ["drawn"]
 

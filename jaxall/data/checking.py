@@ -1,0 +1,211 @@
+"""One pass over all pictures of a data set: which can be read, and what is known of each."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from jaxall import errors, files
+from jaxall.data import decoding, quality
+from jaxall.data.dataset import DataSet, Row
+
+THUMBNAIL_SIZE = 16
+FRAME_SIZE, FRAME_WIDTH = 32, 4  # of the shrunken picture, and of its frame: an eighth of the side
+
+
+class UnreadablePicturesError(errors.UserError):
+    """Pictures of a data set that can't be used; `details` names each, one line a picture."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What one picture shows.
+
+    Attributes:
+        size: of the file, in bytes.
+        sha256: of the file's bytes.
+        pixels: sha256 of the decoded picture and its size; equal means the same picture.
+        thumbnail: uint8 [16,16,3] RGB, each pixel the mean of its part of the picture.
+        frame: uint8 [448,3] RGB, the outer eighth of the picture shrunken to 32 x 32: where no
+            cell of interest need be.
+        header: what the file says of itself.
+        quality: light, contrast, focus and colour.
+    """
+
+    size: int
+    sha256: str
+    pixels: str
+    thumbnail: np.ndarray
+    frame: np.ndarray
+    header: decoding.Header
+    quality: quality.Quality
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What one pass over all pictures found.
+
+    Attributes:
+        looked: of each picture that can be read, in the order of the rows without the others.
+        quarantined: path -> what is wrong with it, of those that can't.
+    """
+
+    looked: tuple[Looked, ...]
+    quarantined: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """Each picture's digest."""
+        return tuple(one.pixels for one in self.looked)
+
+    @property
+    def thumbnails(self) -> np.ndarray:
+        """uint8 [N,16,16,3]."""
+        shape = (len(self.looked), THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)
+        return np.array([one.thumbnail for one in self.looked], np.uint8).reshape(shape)
+
+    @property
+    def frames(self) -> np.ndarray:
+        """uint8 [N,448,3]."""
+        frames = [one.frame for one in self.looked]
+        return np.array(frames, np.uint8).reshape(len(frames), np.count_nonzero(_FRAME), 3)
+
+
+def check(
+    data_set: DataSet,
+    *,
+    most_bad: float | None = None,
+    threads: int = 4,
+    progress: Callable[[int], None] | None = None,
+) -> Checked:
+    """Reads and decodes every picture once.
+
+    Args:
+        data_set: the table.
+        most_bad: share of pictures that may be unreadable; None for none at all.
+        threads: how many pictures are read at a time.
+        progress: told how many are done after each picture, from the calling thread.
+
+    Raises:
+        UnreadablePicturesError: too many are missing, unreadable or undecodable; names them all.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    seen: list[Looked] = []
+    bad: dict[str, str] = {}
+    try:
+        looked = pool.map(lambda row: _look_at(data_set, row), data_set.rows)
+        for done, (row, result) in enumerate(zip(data_set.rows, looked, strict=True), start=1):
+            if isinstance(result, str):
+                bad[row.path] = result
+            else:
+                seen.append(result)
+            if progress is not None:
+                progress(done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if bad and (most_bad is None or len(bad) > most_bad * len(data_set.rows)):
+        raise _unreadable(data_set, bad, most_bad)
+    return Checked(looked=tuple(seen), quarantined=bad)
+
+
+def look_at(data: bytes) -> Looked:
+    """Everything about one picture file.
+
+    Raises:
+        UndecodableError: see `decoding.decode`.
+    """
+    header, image = decoding.examine(data)
+    pixels = hashlib.sha256(f"{image.shape}".encode())
+    pixels.update(image.tobytes())
+    return Looked(
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixels=pixels.hexdigest(),
+        thumbnail=shrunk(image, THUMBNAIL_SIZE),
+        frame=shrunk(image, FRAME_SIZE)[_FRAME],
+        header=header,
+        quality=quality.measure(image),
+    )
+
+
+def shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [H,W,3] as uint8 [side,side,3]; each pixel is the mean of the part it covers."""
+    return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
+
+
+def contradictions(data_set: DataSet, checked: Checked) -> list[int]:
+    """Positions of the rows whose picture stands in another class as well."""
+    labels: dict[str, set[int]] = collections.defaultdict(set)
+    for pixels, row in zip(checked.pixels, data_set.rows, strict=True):
+        labels[pixels].add(row.label)
+    return [index for index, pixels in enumerate(checked.pixels) if len(labels[pixels]) > 1]
+
+
+def save_sha256(data_set: DataSet, checked: Checked, path: pathlib.Path) -> None:
+    """Writes each file's sha256, as `sha256sum` does: hash, two spaces, path below the root."""
+    lines = zip(checked.looked, data_set.rows, strict=True)
+    files.write(path, "".join(f"{one.sha256}  {row.path}\n" for one, row in lines))
+
+
+def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Path) -> None:
+    """Makes sure that files are those whose sha256 was saved.
+
+    Args:
+        data_set: the table.
+        rows: positions of the rows that matter.
+        path: what `save_sha256` wrote.
+
+    Raises:
+        UserError: some are not; its details name them.
+    """
+    known = {}
+    for line in files.read_text(path).splitlines():
+        digest, _, name = line.partition("  ")
+        known[name] = digest
+
+    def is_other(row: Row) -> bool:
+        return hashlib.sha256(data_set.read(row)).hexdigest() != known.get(row.path)
+
+    other = [row.path for row in map(data_set.rows.__getitem__, rows) if is_other(row)]
+    if other:
+        raise errors.UserError(
+            f"{len(other)} of {len(rows)} pictures under {data_set.root} are not the files that "
+            f"the run was split on ({path}), the first: {other[0]}",
+            other,
+        )
+
+
+def _frame() -> np.ndarray:
+    mask = np.ones((FRAME_SIZE, FRAME_SIZE), bool)
+    mask[FRAME_WIDTH:-FRAME_WIDTH, FRAME_WIDTH:-FRAME_WIDTH] = False
+    return mask
+
+
+_FRAME = _frame()
+
+
+def _look_at(data_set: DataSet, row: Row) -> Looked | str:
+    """What is known of a row's picture, or why it can't be read."""
+    try:
+        return look_at(data_set.read(row))
+    except OSError as error:
+        return (error.strerror or type(error).__name__).lower()
+    except decoding.UndecodableError as error:
+        return str(error)
+
+
+def _unreadable(
+    data_set: DataSet, bad: dict[str, str], most_bad: float | None
+) -> UnreadablePicturesError:
+    lines = [f"{path}: {reason}" for path, reason in bad.items()]
+    first = "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")
+    count = f"{len(lines):,} of {len(data_set.rows):,} pictures under {data_set.root}"
+    limit = "" if most_bad is None else f"; data.most_bad allows {most_bad:g} of them"
+    return UnreadablePicturesError(
+        f"can't read {count}, nothing was trained ({first}){limit}", lines
+    )

@@ -1,0 +1,101 @@
+import hashlib
+import io
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxall import errors
+from jaxall.data import checking, dataset, decoding
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def noise(seed: int = 0, size: tuple[int, int] = (20, 30)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def write(root: pathlib.Path, names: tuple[str, ...]) -> dataset.DataSet:
+    for seed, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(seed)).save(root / name)
+    rows = tuple(dataset.Row(path=name, label=index % 2) for index, name in enumerate(names))
+    return dataset.DataSet(name="test", root=root, class_names=("a", "b"), rows=rows)
+
+
+def test_a_thumbnail_is_the_mean_of_each_part():
+    image = noise(size=(32, 64))
+    # Pillow rounds twice, after the columns and after the rows.
+    means = image.reshape(16, 2, 16, 4, 3).mean(axis=(1, 3))
+    small = checking.shrunk(image, 16)
+    assert small.shape == (16, 16, 3) and small.dtype == np.uint8
+    np.testing.assert_allclose(small, means, atol=1.01)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_check_returns_everything_in_the_order_of_the_rows(tmp_path, threads):
+    table = write(tmp_path, ("x/3.png", "x/1.png", "y/2.png"))
+    calls = []
+    checked = checking.check(table, threads=threads, progress=calls.append)
+    assert calls == [1, 2, 3]
+    for index, row in enumerate(table.rows):
+        data = table.absolute(row).read_bytes()
+        assert checked.looked[index].sha256 == hashlib.sha256(data).hexdigest()
+        expected = checking.shrunk(decoding.decode(data), 16)
+        np.testing.assert_array_equal(checked.thumbnails[index], expected)
+
+
+def test_equal_pixels_in_other_files_are_told_by_the_pixels_digest(tmp_path):
+    table = write(tmp_path, ("1.png", "2.png", "3.bmp"))
+    Image.fromarray(noise(0)).save(tmp_path / "3.bmp")
+    Image.fromarray(noise(0).reshape(30, 20, 3)).save(tmp_path / "2.png")  # same bytes, other size
+    checked = checking.check(table)
+    assert checked.pixels[0] == checked.pixels[2] != checked.pixels[1]
+    assert checked.looked[0].sha256 != checked.looked[2].sha256
+
+
+def test_all_unreadable_pictures_are_reported_together(tmp_path):
+    table = write(tmp_path, tuple(f"{i}.png" for i in range(9)))
+    whole = (tmp_path / "1.png").read_bytes()
+    (tmp_path / "1.png").write_bytes(whole[:200])
+    (tmp_path / "2.png").write_bytes(b"")
+    (tmp_path / "4.png").write_text("<html>")
+    (tmp_path / "7.png").unlink()
+    with pytest.raises(checking.UnreadablePicturesError) as caught:
+        checking.check(table)
+    line = str(caught.value)
+    assert "4 of 9 pictures" in line and "nothing was trained" in line and "\n" not in line
+    assert all(f"{i}.png" in line for i in (1, 2, 4)) and "7.png" not in line
+    assert [detail.split(":")[0] for detail in caught.value.details] == [
+        "1.png", "2.png", "4.png", "7.png",
+    ]  # fmt: skip
+    assert caught.value.details[-1] == "7.png: no such file or directory"
+
+
+def test_a_picture_without_permission_is_reported(tmp_path, monkeypatch):
+    table = write(tmp_path, ("1.png", "2.png"))
+    read = pathlib.Path.read_bytes
+
+    def refuse(path: pathlib.Path) -> bytes:
+        if path.name == "2.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", refuse)
+    with pytest.raises(errors.UserError, match=r"1 of 2 .*2\.png: permission denied"):
+        checking.check(table)
+
+
+def test_copies_in_another_class_are_found(tmp_path):
+    rows = []
+    for label, name in ((0, "a"), (0, "b"), (1, "c"), (1, "d")):
+        colour = {"a": 10, "b": 20, "c": 10, "d": 30}[name]
+        Image.new("RGB", (4, 4), (colour, 0, 0)).save(tmp_path / f"{name}.png")
+        rows.append(dataset.Row(path=f"{name}.png", label=label))
+    data_set = dataset.DataSet(name="x", root=tmp_path, class_names=("A", "B"), rows=tuple(rows))
+    assert checking.contradictions(data_set, checking.check(data_set)) == [0, 2]
