@@ -16,7 +16,7 @@ from rich import console as rich_console
 from jaxall import __version__, models, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
-from jaxall.data import checking, dataset, duplicates, pipeline, quarantine, splits
+from jaxall.data import checking, dataset, duplicates, pipeline, quarantine, split_file, splits
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
@@ -116,7 +116,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
         )
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
-    splits.save_csv(split, data_set, folder / workdir.SPLIT)
+    split_file.save(split, data_set, folder / workdir.SPLIT)
     checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
     facts = {
         "data": {
@@ -150,7 +150,7 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
     """
     settings = dataclasses.replace(run.config.data, root=root)
     data_set = data_lib.load(settings).without(quarantine.load(run.workdir / workdir.QUARANTINE))
-    split = splits.load_csv(run.workdir / workdir.SPLIT, data_set)
+    split = split_file.load(run.workdir / workdir.SPLIT, data_set)
     rows = np.concatenate([split.indices(side) for side in sides]).tolist()
     checking.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)

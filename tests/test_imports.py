@@ -20,7 +20,7 @@ LINES = 250
 LONG = {
     "data/pipeline.py": "the two pipelines and the source that both read",
     "data/smears.py": "one drawing, from the slide down to a cell's outline",
-    "data/splits.py": "three kinds of split and the file that they are kept in",
+    "data/splits.py": "the kinds of split, and what each must keep to",
     "models/efficientnet.py": "the blocks of a family of eight and their renames",
     "reporting/plots.py": "one function a plot, with the style that they share",
     "weights/download.py": "one download, with all that a network can do wrong",
