@@ -45,6 +45,10 @@ class Material:
         """Their paths, relative to the data set's root."""
         return tuple(self.data_set.rows[index].path for index in self.split.indices(side))
 
+    def subjects(self, side: str) -> tuple[str, ...]:
+        """Their patients, "" where unknown."""
+        return tuple(self.data_set.rows[index].subject for index in self.split.indices(side))
+
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
     """The architecture's own preprocessing, with the config's size and normalisation."""

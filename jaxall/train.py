@@ -130,6 +130,7 @@ def train(
                 {"params": current.params, "batch_stats": current.batch_stats},
                 validation,
                 names=material.names("validation"),
+                subjects=material.subjects("validation"),
                 class_names=class_names,
                 settings=config.loader,
             )

@@ -60,6 +60,10 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("workdir", "models", "data", "evaluation", "training"),
         ("jax", "numpy"),
     ),
+    "scoring": (
+        ("assembly", "evaluation", "reporting", "trained", "workdir"),
+        ("rich",),
+    ),
     "runlog": (
         ("assembly", "config", "data", "evaluation", "reporting", "training"),
         ("jax", "rich"),

@@ -52,6 +52,9 @@ def test_every_side_is_scored_whole_with_the_numbers_of_scikit_learn(folder, sid
     assert sorted(found.names) == sorted(
         line.partition(",")[0] for line in lines if line.endswith(f",{side}")
     )
+    rows = {row.path: row for row in synthetic.load(folder.parent / "drawn").rows}
+    assert found.subjects == tuple(rows[name].subject for name in found.names)
+    assert all(found.subjects)
     labels, p = found.labels, found.probabilities
     likely = p.argmax(1)
     assert len(set(likely)) > 1, "or the scores would say nothing"
