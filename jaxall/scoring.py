@@ -13,6 +13,7 @@ from jaxall.evaluation import scores as scores_lib
 from jaxall.reporting import plots, tables
 
 FOLDER = "evaluation"
+SCORES, PREDICTIONS = "scores.json", "predictions.csv"
 
 
 class Scored(NamedTuple):
@@ -21,6 +22,11 @@ class Scored(NamedTuple):
     scores: dict[str, Any]
     predictions: predictions_lib.Predictions
     target: pathlib.Path
+
+
+def folder_of(run_folder: pathlib.Path, side: str, step: int) -> pathlib.Path:
+    """Where the scores of a checkpoint on one side lie."""
+    return run_folder / FOLDER / f"{side}-step{step}"
 
 
 def score(
@@ -54,7 +60,7 @@ def score(
         "caveat": caveat,
         "baselines": baselines,
     }
-    return write(predictions, facts, run.workdir / FOLDER / f"{side}-step{model.step}")
+    return write(predictions, facts, folder_of(run.workdir, side, model.step))
 
 
 def write(
@@ -70,8 +76,8 @@ def write(
     """
     found = {**facts, **scores_lib.from_predictions(predictions)}
     title, class_names = facts["title"], predictions.class_names
-    files.write(target / "scores.json", scores_lib.to_json(found) + "\n")
-    predictions.save_csv(target / "predictions.csv")
+    files.write(target / SCORES, scores_lib.to_json(found) + "\n")
+    predictions.save_csv(target / PREDICTIONS)
     plots.confusion_matrix(found["confusion"], class_names, target / "confusion.png", title)
     plots.roc(predictions, target / "roc.png", title)
     return Scored(found, predictions, target)

@@ -64,6 +64,20 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("assembly", "evaluation", "reporting", "trained", "workdir"),
         ("rich",),
     ),
+    "folds": (
+        (
+            "assembly",
+            "config",
+            "data",
+            "evaluation",
+            "reporting",
+            "scoring",
+            "trained",
+            "training",
+            "workdir",
+        ),
+        ("numpy", "rich"),
+    ),
     "runlog": (
         ("assembly", "config", "data", "evaluation", "reporting", "training"),
         ("jax", "rich"),
