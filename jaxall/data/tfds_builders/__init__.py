@@ -1,0 +1,60 @@
+"""Data sets as TFDS records, written and read without TensorFlow.
+
+Importing this registers the builders: `tfds.builder("b_all", data_dir=...)`. From a shell, with
+the extracted pictures in FOLDER:
+
+    tfds build b_all --imports=jaxall.data.tfds_builders --manual_dir=FOLDER --data_dir=OUT
+
+`jaxall.data.tfds_source` reads the result back as a data set.
+"""
+
+import logging
+import pathlib
+from collections.abc import Callable
+
+from jaxall import errors
+from jaxall.data import dataset
+from jaxall.data.tfds_builders import b_all, cnmc, folder, table
+
+BUILDERS: dict[str, type[table.TableBuilder]] = {
+    builder.name: builder for builder in (b_all.BAll, cnmc.Cnmc, folder.Folder)
+}
+
+
+def build(
+    data_set: dataset.DataSet,
+    out: pathlib.Path,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> pathlib.Path:
+    """Writes a data set as records; a data set without a builder of its own becomes a "folder".
+
+    The result appears whole or not at all: until then it lies in a folder called `.incomplete`.
+
+    Args:
+        data_set: the table and its pictures.
+        out: TFDS's `data_dir`; made if need be.
+        progress: told how many pictures are written after each, of
+            `len(data_set.rows) + len(data_set.unlabelled)`.
+
+    Returns:
+        The folder of this version, out/NAME/VERSION: what `tfds_source.load` reads.
+
+    Raises:
+        UserError: no rows, a picture that can't be read, or `out` can't be written or has it.
+    """
+    builder = BUILDERS.get(data_set.name, folder.Folder)
+    target = pathlib.Path(out) / builder.name / str(builder.VERSION)
+    if target.exists():
+        raise errors.UserError(f"wanted a new folder for the records, {target} is there already")
+    dataset.require_every_class(data_set)
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        builder(data_set=data_set, progress=progress, data_dir=str(out)).download_and_prepare()
+    except OSError as error:
+        raise errors.UserError(f"can't write {target}: {error.strerror or error}") from error
+    finally:
+        logger.setLevel(level)
+    return target
