@@ -1,4 +1,9 @@
-"""A data set that `jaxall.data.tfds_builders` wrote as TFDS records; read without TensorFlow."""
+"""A data set that `jaxall.data.tfds_builders` wrote as TFDS records; read without TensorFlow.
+
+Its table, splits and batches are those of the files that it was made from, bit for bit. BMP and
+TIFF files have become PNGs, though, so their sha256 are others: a run that was split on such files
+can't go on with their records.
+"""
 
 import dataclasses
 import errno
@@ -14,10 +19,7 @@ FILE_FORMAT = "array_record"  # of TFDS's formats the one that is read at random
 LABELLED, UNLABELLED = "train", "unlabelled"  # the splits
 _INFO = "dataset_info.json"
 _WANTED = f"wanted a folder that TFDS has prepared (NAME/VERSION/{_INFO})"
-_HOW_TO_MAKE_IT = (
-    "make one with: tfds build b_all --imports=jaxall.data.tfds_builders --manual_dir=PICTURES "
-    "--data_dir=FOLDER"
-)
+_HOW_TO_MAKE_IT = "python -m jaxall.prepare --tfds makes one"
 _FIELDS = tuple(field.name for field in dataclasses.fields(dataset.Row))
 _INTEGERS = ("label", "number")
 _DEPTH = 3  # folders above a version's: NAME, and a configuration of it
@@ -66,6 +68,8 @@ class Reader:
 def load(root: pathlib.Path) -> dataset.DataSet:
     """Reads the table from the records, in their order, without decoding a picture.
 
+    Every record is read once, and with it the checksums: damage shows before a run begins.
+
     Args:
         root: the folder of a version (.../b_all/1.0.0), or one above that holds no other.
 
@@ -105,14 +109,17 @@ def _find(root: pathlib.Path) -> pathlib.Path:
             path.parent
             for path in root.glob("*/" * depth + _INFO)
             # What a killed build has left behind.
-            if "incomplete" not in path.parent.name
+            if not path.parent.name.startswith("incomplete.")
         )
         if len(found) > 1:
             names = ", ".join(path.relative_to(root).as_posix() for path in found)
             raise errors.UserError(f"wanted one prepared data set, {root} holds {names}: name one")
         if found:
             return found[0]
-    names = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
+    try:
+        names = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
+    except OSError as error:
+        raise errors.UserError(f"can't read the folder {root}: {error.strerror}") from error
     raise errors.UserError(f"{root} holds {names}; {_WANTED}; {_HOW_TO_MAKE_IT}")
 
 
@@ -173,7 +180,7 @@ def _rows(folder: pathlib.Path) -> dict[str, tuple[dataset.Row, ...]]:
 
 
 def _row(record: Mapping[str, Any]) -> dataset.Row:
-    # A file's name need not be UTF-8, and is restored as it was.
+    # What comes from a file's name need not be UTF-8, and is restored as it was.
     def text(name: str) -> str:
         return record[name].decode("utf-8", "surrogateescape")
 

@@ -1,15 +1,21 @@
 """Data sets as TFDS records, written and read without TensorFlow.
 
-Importing this registers the builders: `tfds.builder("b_all", data_dir=...)`. From a shell, with
-the extracted pictures in FOLDER:
+`build` writes a data set that is loaded already, `jaxall.data.tfds_source` reads it back. Importing
+this package registers the builders with TFDS, by name, for archives that are extracted already:
+
+    builder = tfds.builder("b_all", data_dir=OUT)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=FOLDER))
+    pictures = tfds.data_source("b_all", split="train", data_dir=OUT)
+
+TFDS's own command does the same where TensorFlow and mlcroissant are installed, which 4.9.10
+imports at its start, whatever it is told to do:
 
     tfds build b_all --imports=jaxall.data.tfds_builders --manual_dir=FOLDER --data_dir=OUT
-
-`jaxall.data.tfds_source` reads the result back as a data set.
 """
 
 import logging
 import pathlib
+import tempfile
 from collections.abc import Callable
 
 from jaxall import errors
@@ -29,7 +35,8 @@ def build(
 ) -> pathlib.Path:
     """Writes a data set as records; a data set without a builder of its own becomes a "folder".
 
-    The result appears whole or not at all: until then it lies in a folder called `.incomplete`.
+    The result appears whole or not at all: until then it lies beside its place, in a folder
+    called incomplete.
 
     Args:
         data_set: the table and its pictures.
@@ -52,7 +59,10 @@ def build(
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        builder(data_set=data_set, progress=progress, data_dir=str(out)).download_and_prepare()
+        with tempfile.TemporaryDirectory() as nothing_is_downloaded:
+            builder(data_set=data_set, progress=progress, data_dir=str(out)).download_and_prepare(
+                download_dir=nothing_is_downloaded
+            )
     except OSError as error:
         raise errors.UserError(f"can't write {target}: {error.strerror or error}") from error
     finally:

@@ -93,6 +93,7 @@ class TableBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if data_set is None:
             root = str(dl_manager.manual_dir)
             data_set = data.load(dataset.DataSettings(name=self.name, root=root))
+        _require_plain(data_set.class_names)
         info: Any = self.info
         info.features["label"].names = list(data_set.class_names)
         info.metadata.update(
@@ -138,9 +139,7 @@ class _Shard:
     def __call__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in self.rows:
             image = _Once(_read(self.data_set, row))
-            # A file's name need not be UTF-8, and is restored as it was.
-            path = row.path.encode("utf-8", "surrogateescape")
-            yield row.path, {**dataclasses.asdict(row), "path": path, "image": image}
+            yield row.path, {"image": image, **_encoded(row)}
             if self.progress is not None:
                 self.progress(next(self.written))
 
@@ -169,6 +168,28 @@ def storable(picture: bytes) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(decoding.decode(picture)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _encoded(row: dataset.Row) -> dict[str, Any]:
+    """The row's fields; texts as bytes, since a file's name need not be UTF-8."""
+    return {
+        name: value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        for name, value in dataclasses.asdict(row).items()
+    }
+
+
+def _require_plain(class_names: Sequence[str]) -> None:
+    # TFDS keeps them as lines of UTF-8, and strips them.
+    strange = [
+        name
+        for name in class_names
+        if name.strip() != name or name.splitlines() != [name] or not name.isprintable()
+    ]
+    if strange:
+        raise errors.UserError(
+            "TFDS keeps class names as lines without spaces around them, which "
+            f"{', '.join(map(ascii, strange))} can't be: rename the classes"
+        )
 
 
 def _read(data_set: dataset.DataSet, row: dataset.Row) -> bytes:
