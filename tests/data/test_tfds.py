@@ -239,6 +239,13 @@ def test_building_tells_its_progress_and_prints_nothing(pictures, tmp_path, capf
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_table_of_ones_own_may_be_called_as_a_published_one(pictures, tmp_path):
+    own = dataclasses.replace(pictures, name="b_all")
+    target = tfds_builders.build(own, tmp_path, name="folder")
+    assert target == tmp_path / "folder" / "1.0.0"
+    assert tfds_source.load(target).name == "b_all"
+
+
 def test_the_same_data_set_gives_the_same_files(pictures, prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(table, "PICTURES_PER_SHARD", 7)
     again = tfds_builders.build(pictures, tmp_path)

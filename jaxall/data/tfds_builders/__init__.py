@@ -31,6 +31,7 @@ def build(
     data_set: dataset.DataSet,
     out: pathlib.Path,
     *,
+    name: str = "",
     progress: Callable[[int], None] | None = None,
 ) -> pathlib.Path:
     """Writes a data set as records; a data set without a builder of its own becomes a "folder".
@@ -41,6 +42,8 @@ def build(
     Args:
         data_set: the table and its pictures.
         out: TFDS's `data_dir`; made if need be.
+        name: what `jaxall.data` knows it by; "" for its own name, which a table of one's own may
+            share with a published data set.
         progress: told how many pictures are written after each, of
             `len(data_set.rows) + len(data_set.unlabelled)`.
 
@@ -50,7 +53,7 @@ def build(
     Raises:
         UserError: no rows, a picture that can't be read, or `out` can't be written or has it.
     """
-    builder = BUILDERS.get(data_set.name, folder.Folder)
+    builder = BUILDERS.get(name or data_set.name, folder.Folder)
     target = pathlib.Path(out) / builder.name / str(builder.VERSION)
     if target.exists():
         raise errors.UserError(f"wanted a new folder for the records, {target} is there already")
