@@ -19,11 +19,20 @@ from jaxall.data.pipeline import LoaderSettings
 from jaxall.data.preprocessing import PreprocessingSettings
 from jaxall.data.splits import SplitSettings
 from jaxall.data.transforms import (
+    Blur,
     Brightness,
     Contrast,
+    Cutout,
     FlipHorizontal,
     FlipVertical,
+    Gamma,
+    Hue,
+    Noise,
+    RandomCrop,
     Rotate,
+    Saturation,
+    Shift,
+    StainJitter,
 )
 from jaxall.errors import UserError, refuse
 from jaxall.evaluation import scores
@@ -187,9 +196,10 @@ def _mistakes(hint: Any, value: Any, name: str) -> Iterator[str]:
 
 
 def _mistakes_of_transform(value: Any, name: str) -> Iterator[str]:
-    kind = value.get(_KIND) if isinstance(value, dict) else value
+    kind = value.get(_KIND) if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in transforms.by_name:
-        yield f"{name} is one of {', '.join(transforms.by_name)}; got {kind!r}"
+        came = repr(kind) if isinstance(value, dict) else f"{type(value).__name__} {value!r}"
+        yield f"{name} is one of {', '.join(transforms.by_name)}; got {came}"
     else:
         items = {key: item for key, item in value.items() if key != _KIND}
         yield from _mistakes(transforms.by_name[kind], items, name)
@@ -223,18 +233,27 @@ def _from_plain(hint: Any, value: Any) -> Any:
 _KINDS = frozenset(transforms.by_name.values())
 
 __all__ = [
+    "Blur",
     "Brightness",
     "Config",
     "Contrast",
+    "Cutout",
     "DataSettings",
     "FlipHorizontal",
     "FlipVertical",
+    "Gamma",
+    "Hue",
     "LoaderSettings",
     "ModelSettings",
+    "Noise",
     "OptimSettings",
     "PreprocessingSettings",
+    "RandomCrop",
     "Rotate",
+    "Saturation",
+    "Shift",
     "SplitSettings",
+    "StainJitter",
     "TrainSettings",
     "differences",
 ]
