@@ -87,7 +87,9 @@ class Hue:
 
         def change(image: np.ndarray) -> np.ndarray:
             hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2HSV)
-            hsv[..., 0] += 360 * turn  # OpenCV takes 370 degrees for 10
+            hue = hsv[..., 0]
+            hue += 360 * (turn % 1)
+            hue -= np.float32(360) * (hue >= 360)  # not all of OpenCV's code takes 370 for 10
             return _to_bytes(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
         return fusing.Pixels(change)
