@@ -14,26 +14,13 @@ from typing import Any
 
 from jaxall import models
 from jaxall.data import DATA_SETS, transforms
+from jaxall.data.colours import Brightness, Contrast, Gamma, Hue, Saturation, StainJitter
 from jaxall.data.dataset import DataSettings
 from jaxall.data.pipeline import LoaderSettings
+from jaxall.data.pixels import Blur, Cutout, Noise
 from jaxall.data.preprocessing import PreprocessingSettings
 from jaxall.data.splits import SplitSettings
-from jaxall.data.transforms import (
-    Blur,
-    Brightness,
-    Contrast,
-    Cutout,
-    FlipHorizontal,
-    FlipVertical,
-    Gamma,
-    Hue,
-    Noise,
-    RandomCrop,
-    Rotate,
-    Saturation,
-    Shift,
-    StainJitter,
-)
+from jaxall.data.warps import FlipHorizontal, FlipVertical, RandomCrop, Rotate, Shift
 from jaxall.errors import UserError, refuse
 from jaxall.evaluation import scores
 from jaxall.models.head import ModelSettings

@@ -88,6 +88,7 @@ def test_fields_of_any_depth_can_be_overridden():
         "--config.optim.decay_norms_and_biases=false",
         "--noconfig.train.sync_batch_norm",
         "--config.data.root=/some/where else",
+        "--config.preprocessing.mask=(0.25, 0.1)",
         "--config.augmentation[2].degrees=10",
         "--config.augmentation[0].probability",
         "0.25",
@@ -99,6 +100,7 @@ def test_fields_of_any_depth_can_be_overridden():
     assert not made.optim.decay_norms_and_biases
     assert not made.train.sync_batch_norm
     assert made.data.root == "/some/where else"
+    assert made.preprocessing.mask == (0.25, 0.1)
     assert made.augmentation[2] == config.Rotate(degrees=10.0)
     assert made.augmentation[0] == config.FlipHorizontal(probability=0.25)
 
@@ -181,6 +183,8 @@ def test_tuples_can_be_overridden():
         ("--config.model.dropout=1", "model.dropout is at least 0 and below 1; got 1.0"),
         ("--config.train.best_by=f1", "train.best_by is one of accuracy, balanced_accuracy"),
         ("--config.preprocessing.image_size=-4", "preprocessing.image_size is 0 or a size in"),
+        ("--config.preprocessing.crop=-4", "preprocessing.crop is 0 or a size in pixels; got -4"),
+        ("--config.preprocessing.mask=(0.2,)", "preprocessing.mask is two shares, of the width"),
     ],
 )
 def test_a_wrong_override_ends_in_one_line(capsys, override, line):
