@@ -112,7 +112,7 @@ def test_the_same_generator_state_gives_the_same_picture(transform_class):
 
 @EVERY
 def test_different_states_give_different_pictures(transform_class):
-    image = noise(32, 40, 3, low=30, high=226)
+    image = noise(64, 80, 3, low=30, high=226)
     results = {once(transform_class(), image, generator(seed)).tobytes() for seed in range(20)}
     assert len(results) > 1
 
