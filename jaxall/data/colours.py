@@ -151,5 +151,5 @@ class StainJitter:
 
 
 def _to_bytes(values: np.ndarray, summand: float = 0.0) -> np.ndarray:
-    """The sum as uint8, rounded to nearest and clipped; several times as fast as numpy."""
+    """The sum as uint8, rounded to nearest and clipped, in one pass."""
     return cv2.addWeighted(values, 1.0, values, 0.0, summand, dtype=cv2.CV_8U)

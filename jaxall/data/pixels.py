@@ -33,9 +33,9 @@ class Blur:
 class Noise:
     """Adds normal noise whose deviation is drawn uniformly from [0, strength * 255].
 
-    Each pixel and channel on its own. Its values are 256 equally likely ones, up to 2.9
-    deviations: a table's, five times as fast as exact ones and the same to the eye of a network.
-    Values are clipped.
+    Each pixel and channel on its own; values are clipped. The noise is one of 256 equally likely
+    values, at most 2.9 deviations: out of a table it comes five times as fast as from the
+    distribution itself, and all is rounded to 256 levels in the end.
     """
 
     strength: float = 0.02
