@@ -51,14 +51,17 @@ class Material:
 
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
-    """The architecture's own preprocessing, with the config's size and normalisation."""
-    spec = models.find(config.model.name)
+    """The architecture's own preprocessing, with what the config has chosen."""
+    spec, chosen = models.find(config.model.name), config.preprocessing
     return Preprocessing.for_model(
-        image_size=config.preprocessing.image_size or spec.image_size,
+        image_size=chosen.image_size or spec.image_size,
         interpolation=spec.interpolation,
         mean=spec.mean,
         std=spec.std,
-        normalisation=config.preprocessing.normalisation,
+        normalisation=chosen.normalisation,
+        crop=chosen.crop,
+        mask=chosen.mask,
+        greyscale=chosen.greyscale,
     )
 
 

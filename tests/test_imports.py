@@ -29,7 +29,7 @@ LONG = {
 }
 NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 
-COMMANDS = ("train", "evaluate", "predict", "port")
+COMMANDS = ("train", "evaluate", "predict", "port", "report")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
 
@@ -78,6 +78,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("numpy", "rich"),
     ),
+    "sheets": (("assembly", "config", "data", "reporting"), ("numpy", "rich")),
     "runlog": (
         ("assembly", "config", "data", "evaluation", "reporting", "training"),
         ("jax", "rich"),
