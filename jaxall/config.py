@@ -14,6 +14,7 @@ from typing import Any
 
 from jaxall import models
 from jaxall.data import DATA_SETS, transforms
+from jaxall.data.balance import OF_CLASSES, BalanceSettings
 from jaxall.data.dataset import DataSettings
 from jaxall.data.pipeline import LoaderSettings
 from jaxall.data.preprocessing import PreprocessingSettings
@@ -28,6 +29,8 @@ from jaxall.data.transforms import (
 from jaxall.errors import UserError, refuse
 from jaxall.evaluation import scores
 from jaxall.models.head import ModelSettings
+from jaxall.training.losses import LossSettings
+from jaxall.training.mixing import MixingSettings
 from jaxall.training.optim import OptimSettings
 from jaxall.training.plan import TrainSettings
 
@@ -46,7 +49,7 @@ class Config:
 
     Attributes:
         name: of the experiment; the run's folder is runs/NAME unless --workdir says otherwise.
-        seed: of weights, order, augmentation and dropout.
+        seed: of weights, order, augmentation, mixing and dropout.
         augmentation: transforms in their order, applied to training pictures only.
     """
 
@@ -56,8 +59,11 @@ class Config:
     split: SplitSettings = dataclasses.field(default_factory=SplitSettings)
     preprocessing: PreprocessingSettings = dataclasses.field(default_factory=PreprocessingSettings)
     augmentation: tuple[Any, ...] = ()
+    balance: BalanceSettings = dataclasses.field(default_factory=BalanceSettings)
+    mixing: MixingSettings = dataclasses.field(default_factory=MixingSettings)
     loader: LoaderSettings = dataclasses.field(default_factory=LoaderSettings)
     model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+    loss: LossSettings = dataclasses.field(default_factory=LossSettings)
     optim: OptimSettings = dataclasses.field(default_factory=OptimSettings)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
 
@@ -71,8 +77,11 @@ class Config:
             self.split.validate,
             self.preprocessing.validate,
             lambda: transforms.validate(self.augmentation),
+            self.balance.validate,
+            self.mixing.validate,
             self.loader.validate,
             self.model.validate,
+            self.loss.validate,
             self.optim.validate,
             self.train.validate,
         ]
@@ -109,6 +118,11 @@ class Config:
             )
         if not 0 <= self.seed < 2**31:
             problems.append(f"seed is at least 0 and below 2**31; got {self.seed}")
+        if self.balance.sampling in OF_CLASSES and self.loss.class_weights != "none":
+            problems.append(
+                "classes are balanced by balance.sampling or by loss.class_weights, not by both; "
+                f"got {self.balance.sampling!r} and {self.loss.class_weights!r}"
+            )
         epochs, warmup = self.train.epochs, self.optim.warmup_epochs
         if 0 < epochs < warmup:
             problems.append(f"optim.warmup_epochs is at most the {epochs:g} epochs; got {warmup:g}")
@@ -224,6 +238,7 @@ def _from_plain(hint: Any, value: Any) -> Any:
 _KINDS = frozenset(transforms.by_name.values())
 
 __all__ = [
+    "BalanceSettings",
     "Brightness",
     "Config",
     "Contrast",
@@ -231,6 +246,8 @@ __all__ = [
     "FlipHorizontal",
     "FlipVertical",
     "LoaderSettings",
+    "LossSettings",
+    "MixingSettings",
     "ModelSettings",
     "OptimSettings",
     "PreprocessingSettings",

@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = 250
 # Files longer than that, and why they are one subject.
 LONG = {
+    "config.py": "one table of all settings, and its way into JSON and back",
     "data/pipeline.py": "the two pipelines and the source that both read",
     "data/smears.py": "one drawing, from the slide down to a cell's outline",
     "data/splits.py": "three kinds of split and the file that they are kept in",
@@ -54,7 +55,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("config", "workdir", "models", "data", "evaluation", "reporting"),
         ("jax", "numpy", "rich"),
     ),
-    "learners": (("config", "models", "data", "training"), ("flax",)),
+    "learners": (("config", "models", "data", "training"), ("flax", "numpy")),
     "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
     "trained": (
         ("workdir", "models", "data", "evaluation", "training"),
