@@ -16,7 +16,16 @@ from rich import console as rich_console
 from jaxall import __version__, models, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
-from jaxall.data import checking, dataset, duplicates, pipeline, quarantine, split_file, splits
+from jaxall.data import (
+    balance,
+    checking,
+    dataset,
+    duplicates,
+    pipeline,
+    quarantine,
+    split_file,
+    splits,
+)
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
@@ -41,6 +50,10 @@ class Material:
         """The pictures of one side, in the order of the table."""
         return pipeline.source_of(self.data_set, self.split.indices(side), self.preprocessing)
 
+    def draws(self, settings: balance.BalanceSettings) -> balance.Draws:
+        """How often the training pictures are drawn; raises UserError as `balance.Draws`."""
+        return draws_of(self.data_set, self.split, settings)
+
     def names(self, side: str) -> tuple[str, ...]:
         """Their paths, relative to the data set's root."""
         return tuple(self.data_set.rows[index].path for index in self.split.indices(side))
@@ -48,6 +61,19 @@ class Material:
     def subjects(self, side: str) -> tuple[str, ...]:
         """Their patients, "" where unknown."""
         return tuple(self.data_set.rows[index].subject for index in self.split.indices(side))
+
+
+def draws_of(
+    data_set: dataset.DataSet, split: splits.Split, settings: balance.BalanceSettings
+) -> balance.Draws:
+    """The draws from the training side, in the order of the table; raises as `balance.Draws`."""
+    rows = split.indices("train")
+    return balance.Draws(
+        labels=data_set.labels[rows],
+        subjects=tuple(data_set.rows[row].subject for row in rows),
+        class_names=data_set.class_names,
+        settings=settings,
+    )
 
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
@@ -123,6 +149,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
         )
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
+    sampling = draws_of(data_set, split, config.balance).effective_counts()
     split_file.save(split, data_set, folder / workdir.SPLIT)
     checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
     facts = {
@@ -137,6 +164,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             "quarantined": len(checked.quarantined),
             "contradictions": [data_set.rows[index].path for index in contradictions],
         },
+        "sampling": sampling,
         "baselines": baselines(data_set, split, checked),
         "versions": versions(),
         "command": sys.argv,

@@ -72,12 +72,15 @@ def train(
     spec, class_names = models.find(config.model.name), material.data_set.class_names
     sources = material.source("train"), material.source("validation")
     source, validation = keeping.keep(sources, config.loader)
+    draws = material.draws(config.balance)
     length = plan.Plan(
-        examples=len(source), batch_size=config.train.batch_size, epochs=config.train.epochs
+        examples=draws.epoch, batch_size=config.train.batch_size, epochs=config.train.epochs
     )
 
     # The network, its step, and the state they start from or had come to.
-    learner = learners.of(config, material.preprocessing, len(class_names), length)
+    learner = learners.of(
+        config, material.preprocessing, len(class_names), length, draws.class_counts
+    )
     predictor = infer.Predictor(learner.module.apply, material.preprocessing.normalise)
     spread = parallel.Spread(config.train.parallel)
     store = checkpoints.Checkpoints(folder, spread)
@@ -92,12 +95,13 @@ def train(
 
     # Epochs: train, validate, write down, keep.
     log = runlog.RunLog(folder, config, console, optim.learning_rate(config.optim, length), start)
-    log.header(material, length, keeping.report(sources, config.loader))
+    log.header(material, length, draws, keeping.report(sources, config.loader))
     batches = pipeline.train_batches(
         source,
         transforms=config.augmentation,
         batch_size=config.train.batch_size,
         seed=config.seed,
+        order=draws.order(batch_size=length.batch_size, seed=config.seed),
         start_step=start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
