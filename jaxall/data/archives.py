@@ -113,6 +113,11 @@ def survey(
             f"was written; the first: {problems[0]}",
             problems,
         )
+    # A tar's stream has noticed by itself; a zip's members may each be innocent.
+    if container.size is not None and limits.is_bomb(total, container.size):
+        raise errors.UserError(
+            f"refused {container.path}: unpacks to more than {limits.ratio} times its size"
+        )
     if not any(member.path.lower().endswith(decoding.IMAGE_SUFFIXES) for member in members):
         kinds = ", ".join(decoding.IMAGE_SUFFIXES)
         raise errors.UserError(f"no pictures ({kinds}) in {container.path}")
@@ -152,10 +157,6 @@ def _require_within(
     if total > limits.total:
         raise errors.UserError(
             f"refused {container.path}: unpacks to more than {limits.total:,} bytes"
-        )
-    if container.size is not None and limits.is_bomb(total, container.size):
-        raise errors.UserError(
-            f"refused {container.path}: unpacks to more than {limits.ratio} times its size"
         )
 
 

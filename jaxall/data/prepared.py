@@ -60,19 +60,18 @@ def staged(target: pathlib.Path, source: str) -> Iterator[pathlib.Path]:
         UserError: another process holds it, or the place can't be written.
     """
     work = workplace(target)
+    folder, mark = work / _UNFINISHED, work / _SOURCE
     with _locked(work, target):
-        if is_there(target):
-            raise errors.UserError(f"another process has just prepared {target}")
-        mark = work / _SOURCE
-        folder = work / _UNFINISHED
-        if not mark.is_file() or files.read_text(mark) != source:
-            shutil.rmtree(folder, ignore_errors=True)
-            files.write(mark, source)
-        folder.mkdir(exist_ok=True)
-        for path in folder.iterdir():
-            if path.is_file():  # all but the pictures is soon made again, and may be half-written
-                path.unlink()
         try:
+            if is_there(target):
+                raise errors.UserError(f"another process has just prepared {target}")
+            if not mark.is_file() or files.read_text(mark) != source:
+                shutil.rmtree(folder, ignore_errors=True)
+                files.write(mark, source)
+            folder.mkdir(exist_ok=True)
+            for path in folder.iterdir():
+                if path.is_file():  # all but pictures is soon made again, and may be half-written
+                    path.unlink()
             yield folder
         finally:
             if not any(folder.glob("*/*")):  # finished, or nothing was begun

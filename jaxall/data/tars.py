@@ -110,8 +110,8 @@ class _Guarded:
 
     def _check(self, position: int) -> int:
         """Hands the position back."""
-        total = self._limits.total + self._limits.members * 2 * tarfile.BLOCKSIZE  # with headers
-        if position > total:
+        headers = self._limits.members * 4 * tarfile.BLOCKSIZE + 2**20  # and what fills up the end
+        if position > self._limits.total + headers:
             raise errors.UserError(
                 f"refused {self._path}: unpacks to more than {self._limits.total:,} bytes"
             )
