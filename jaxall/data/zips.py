@@ -34,7 +34,7 @@ class Zip(containers.Archive):
             yield containers.Entry(
                 name=info.orig_filename,  # `filename` ends before the first NUL
                 size=info.file_size,
-                is_folder=info.is_dir(),
+                is_folder=info.orig_filename.endswith("/"),
                 problem="shares its bytes with another" if is_overlapping else self._problem(info),
                 crc=info.CRC,
                 handle=info,

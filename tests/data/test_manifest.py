@@ -34,7 +34,7 @@ TEXT = strategies.text(strategies.characters(codec="utf-8", exclude_characters="
 NUMBERS = strategies.floats(allow_nan=False)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @hypothesis.given(
     strategies.lists(
         strategies.builds(
