@@ -111,7 +111,12 @@ def prepare(order: Order, console: rich_console.Console) -> None:
             except UserError:
                 _note(console, f"the files stay in {folder} for another try; delete it if none is")
                 raise
-            record = {**asked, "source": order.source.name, **found, "jaxall": __version__}
+            record = {
+                **asked,
+                "source": order.source.resolve().name,
+                **found,
+                "jaxall": __version__,
+            }
             prepared.finish(folder, order.out, extracted.sha256, record)
     _report(record, order, console)
 
@@ -169,8 +174,9 @@ def _report(record: Mapping[str, Any], order: Order, console: rich_console.Conso
         "classes"
     )
     console.print(f"quarantined: {record['quarantined']:,} pictures")
-    console.print("mind:", record["caveat"], style="yellow", soft_wrap=True)
-    console.print("thank:", record["citation"], soft_wrap=True)
+    for word, name in (("mind:", "caveat"), ("cite:", "citation")):
+        if record[name]:
+            console.print(word, record[name], soft_wrap=True)
     console.print(f"{order.out / prepared.MANIFEST} lists all", soft_wrap=True)
     console.print("next:", _next_command(record, order), soft_wrap=True)
 
@@ -191,7 +197,7 @@ def _next_command(record: Mapping[str, Any], order: Order) -> str:
 def _note_others(others: tuple[str, ...], console: rich_console.Console) -> None:
     if others:
         names = ", ".join(others[:LISTED]) + (", ..." if len(others) > LISTED else "")
-        _note(console, f"{len(others):,} files are neither pictures nor texts, left out: {names}")
+        _note(console, f"left out what is neither picture nor text, {len(others):,}: {names}")
 
 
 def _note(console: rich_console.Console, text: str) -> None:

@@ -86,11 +86,12 @@ def test_a_data_set_is_prepared_and_found_again(tmp_path, drawn, run, kind):
     code, said, problems = run("drawn_smears", source, out=out)
     assert (code, problems) == (0, [])
     assert f"{PICTURES + 1} files extracted" in said
-    assert "1 files are neither pictures nor texts, left out: " in said and "setup.exe" in said
+    assert "left out what is neither picture nor text, 1: " in said and "setup.exe" in said
     for name in synthetic.CLASS_NAMES:
         assert [name, "6", "2"] in [line.split() for line in said.splitlines()]
     assert "duplicates: 2 pictures in 1 groups, 1 of them exact copies, 0 in several" in said
     assert "quarantined: 0 pictures" in said
+    assert f"mind: {synthetic.CAVEAT}\n" in said and f"cite: {synthetic.CITATION}\n" in said
     assert f"--config.data.name=drawn_smears '--config.data.root={out}'" in said
 
     assert sorted(path.name for path in out.parent.iterdir()) == ["drawn smears"]
