@@ -102,21 +102,15 @@ def prepare(order: Order, console: rich_console.Console) -> None:
                     container, contents, folder / prepared.PICTURES, report
                 )
             kept = len(contents.members) - extracted.written
-            console.print(
-                f"{extracted.written:,} files extracted"
-                + (f", {kept:,} were there from before" if kept else "")
-            )
+            before = f", {kept:,} were there from before" if kept else ""
+            console.print(f"{extracted.written:,} files extracted{before}")
             try:
                 found = _list(folder, order, console)
             except UserError:
                 _note(console, f"the files stay in {folder} for another try; delete it if none is")
                 raise
-            record = {
-                **asked,
-                "source": order.source.resolve().name,
-                **found,
-                "jaxall": __version__,
-            }
+            name = order.source.resolve().name
+            record = {**asked, "source": name, **found, "jaxall": __version__}
             prepared.finish(folder, order.out, extracted.sha256, record)
     _report(record, order, console)
 
