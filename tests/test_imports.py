@@ -30,7 +30,7 @@ LONG = {
 }
 NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 
-COMMANDS = ("train", "evaluate", "predict", "port", "report")
+COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
 
