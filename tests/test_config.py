@@ -68,12 +68,21 @@ def test_every_transform_survives_json():
     made = config.Config(
         name="a",
         augmentation=transforms,
+        balance=config.BalanceSettings(sampling="subject"),
+        mixing=config.MixingSettings(mixup=0.2, cutmix=1.0),
+        loss=config.LossSettings(class_weights="sqrt", focal_gamma=2.0, label_smoothing=0.1),
         optim=config.OptimSettings(schedule="step", step_epochs=(1.0, 2.5)),
     )
     again = config.Config.from_json(made.to_json())
     assert again == made
     assert isinstance(again.augmentation, tuple)
     assert again.optim.step_epochs == (1.0, 2.5)
+
+
+def test_a_config_from_before_balance_loss_and_mixing_is_one_without_them():
+    plain = json.loads(config.Config(name="a").to_json())
+    older = {key: x for key, x in plain.items() if key not in ("balance", "loss", "mixing")}
+    assert config.Config.from_json(json.dumps(older)) == config.Config(name="a")
 
 
 def test_fields_of_any_depth_can_be_overridden():
@@ -181,6 +190,13 @@ def test_tuples_can_be_overridden():
         ("--config.augmentation[2].degrees=720", "Rotate.degrees must be from 0 to 180, not 720"),
         ("--config.augmentation[2].border=grey", "unknown Rotate.border 'grey'; there are reflect"),
         ("--config.model.dropout=1", "model.dropout is at least 0 and below 1; got 1.0"),
+        (
+            "--config.balance.sampling=classes",
+            "balance.sampling is one of none, oversample, class,",
+        ),
+        ("--config.loss.class_weights=yes", "loss.class_weights is one of none, balanced, sqrt;"),
+        ("--config.loss.label_smoothing=1", "loss.label_smoothing is at least 0 and below 1; got"),
+        ("--config.mixing.mixup=-0.1", "mixing.mixup is at least 0 and finite; got -0.1"),
         ("--config.train.best_by=f1", "train.best_by is one of accuracy, balanced_accuracy"),
         ("--config.preprocessing.image_size=-4", "preprocessing.image_size is 0 or a size in"),
         ("--config.preprocessing.crop=-4", "preprocessing.crop is 0 or a size in pixels; got -4"),
@@ -189,6 +205,16 @@ def test_tuples_can_be_overridden():
 )
 def test_a_wrong_override_ends_in_one_line(capsys, override, line):
     assert line_of(capsys, "--config", QUICKSTART, override).startswith(line)
+
+
+def test_classes_are_not_balanced_twice(capsys):
+    twice = ("--config.balance.sampling=class", "--config.loss.class_weights=sqrt")
+    assert line_of(capsys, "--config", QUICKSTART, *twice) == (
+        "classes are balanced by balance.sampling or by loss.class_weights, not by both; "
+        "got 'class' and 'sqrt'"
+    )
+    other = parse("--config", QUICKSTART, "--config.balance.sampling=subject", twice[1])
+    assert other.loss.class_weights == "sqrt"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config"], ["--config="], ["--config.seed=1"]])
