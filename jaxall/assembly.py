@@ -159,21 +159,27 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
 def baselines(
     data_set: dataset.DataSet, split: splits.Split, checked: checking.Checked
 ) -> dict[str, dict[str, float]]:
-    """Accuracy, by side, of what needs no morphology: colour alone, and the commonest class."""
+    """Accuracy, by side, of what needs no morphology; see `shortcuts`."""
     features = shortcuts.colour_features(checked.thumbnails)
-    train = split.indices("train")
-    result: dict[str, dict[str, float]] = {}
-    for side in splits.SIDES[1:]:
-        rows = split.indices(side)
-        labels = data_set.labels[rows]
-        guesses = {
-            "colour only (nearest neighbour)": shortcuts.colour_nearest_neighbour(
-                features[train], data_set.labels[train], features[rows]
-            ),
-            "commonest class": shortcuts.majority(data_set.labels[train], len(rows)),
+    labels, train = data_set.labels, split.indices("train")
+    rows = np.concatenate([split.indices(side) for side in splits.SIDES[1:]])
+    frames, corners = checked.frames, checked.corners
+    guesses = {
+        "colour only (nearest neighbour)": shortcuts.colour_nearest_neighbour(
+            features[train], labels[train], features[rows]
+        ),
+        "border only": shortcuts.region(frames, labels, split.groups, train, rows),
+        "corners only": shortcuts.region(corners, labels, split.groups, train, rows),
+        "commonest class": shortcuts.majority(labels[train], len(rows)),
+    }
+    sides = np.array(split.sides)[rows]
+    return {
+        side: {
+            name: float(np.mean((guess == labels[rows])[sides == side]))
+            for name, guess in guesses.items()
         }
-        result[side] = {name: float(np.mean(guess == labels)) for name, guess in guesses.items()}
-    return result
+        for side in splits.SIDES[1:]
+    }
 
 
 def versions() -> dict[str, Any]:

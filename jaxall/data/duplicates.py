@@ -100,9 +100,9 @@ def _near_reasons(paths: Sequence[str], pairs: likeness.Pairs) -> list[str]:
     reasons = [""] * len(paths)
     every = pairs.both_ways()
     order = np.lexsort((every.second, every.position, -np.round(every.correlation, 6), every.first))
-    _, best = np.unique(every.first[order], return_index=True)
-    for pair in order[best]:
-        words = likeness.WORDS[int(every.position[pair])]
+    firsts, best = np.unique(every.first[order], return_index=True)
+    for first, pair in zip(firsts.tolist(), order[best], strict=True):
+        other, words = paths[int(every.second[pair])], likeness.WORDS[int(every.position[pair])]
         told = f"{every.correlation[pair]:.3f}" + (f", {words}" if words else "")
-        reasons[every.first[pair]] = f"near duplicate of {paths[every.second[pair]]} ({told})"
+        reasons[first] = f"near duplicate of {other} ({told})"
     return reasons
