@@ -16,7 +16,7 @@ from rich import console as rich_console
 from jaxall import __version__, models, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
-from jaxall.data import checking, dataset, duplicates, pipeline, quarantine, splits
+from jaxall.data import audit, checking, dataset, duplicates, pipeline, quarantine, splits
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
@@ -118,6 +118,17 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     split = splits.make(data_set, found, config.split)
     splits.save_csv(split, data_set, folder / workdir.SPLIT)
     checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
+    scored = baselines(data_set, split, checked)
+    audited = audit.with_baselines(audit.audit(data_set, checked, found, split), scored)
+    audit.save(audited, folder / audit.FILE)
+    if audited["warnings"]:
+        console.print(
+            f"audit: {len(audited['warnings'])} warnings in {folder / audit.FILE}, the first: "
+            f"{audited['warnings'][0]}",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+        )
     facts = {
         "data": {
             "name": data_set.name,
@@ -130,7 +141,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             "quarantined": len(checked.quarantined),
             "contradictions": [data_set.rows[index].path for index in contradictions],
         },
-        "baselines": baselines(data_set, split, checked),
+        "baselines": scored,
         "versions": versions(),
         "command": sys.argv,
     }
