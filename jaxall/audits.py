@@ -1,7 +1,10 @@
 """Shows the audit in a folder: tables for the terminal, contact sheets of what to look at."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 from rich import console as rich_console
 
 from jaxall import data as data_lib
@@ -23,35 +26,36 @@ def show(
         folder: a run's, or a prepared data set's: one that holds `audit.json`.
         console: the terminal.
         out: folder for the sheets.
-        settings: where the pictures are; None for those of the run, or of the audit itself.
+        settings: where the pictures are; None for those of the run, or for the folder that the
+            audit names.
 
     Raises:
         UserError: there is no audit, or its pictures aren't there any more.
     """
     found = audit.load(folder / audit.FILE)
     console.print(audits.summary(found))
-    sheets = audits.sheets(found)
-    if not sheets:
-        return []
     if settings is None and workdir.exists(folder):
         settings = workdir.load(folder).config.data
-    if settings is None:
-        settings = dataset.DataSettings(name=found["name"], root=found["root"])
-    data_set = data_lib.load(settings)
-    rows = {row.path: row for row in data_set.rows}
+    data_set = _data_set(found, settings)
     written = []
-    for name, cells in sheets.items():
-        missing = [path for path, _ in cells if path not in rows]
-        if missing:
-            raise UserError(
-                f"{folder / audit.FILE} names {len(missing)} pictures that aren't under "
-                f"{data_set.root}, the first: {missing[0]}"
-            )
-        try:
-            images = [decoding.decode(data_set.read(rows[path])) for path, _ in cells]
-        except (OSError, decoding.UndecodableError) as error:
-            raise UserError(f"can't read a picture under {data_set.root}: {error}") from error
+    for name, cells in audits.sheets(found).items():
+        images = [_picture(data_set, path) for path, _ in cells]
         written.append(out / f"{name}.png")
         plots.contact_sheet(images, [caption for _, caption in cells], written[-1])
         console.print(f"  {written[-1]}", soft_wrap=True)
     return written
+
+
+def _data_set(found: Mapping[str, Any], settings: dataset.DataSettings | None) -> dataset.DataSet:
+    if settings is not None:
+        return data_lib.load(settings)
+    root = pathlib.Path(found["root"])
+    return dataset.DataSet(name=found["name"], root=root, class_names=(), rows=())
+
+
+def _picture(data_set: dataset.DataSet, path: str) -> np.ndarray:
+    try:
+        return decoding.decode(data_set.read(dataset.Row(path=path, label=-1)))
+    except (OSError, KeyError, decoding.UndecodableError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"can't read {path} under {data_set.root}: {reason}") from error

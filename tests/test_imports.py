@@ -54,7 +54,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("config", "workdir", "models", "data", "evaluation", "reporting"),
         ("jax", "numpy", "rich"),
     ),
-    "audits": (("workdir", "data", "reporting"), ("rich",)),
+    "audits": (("workdir", "data", "reporting"), ("numpy", "rich")),
     "learners": (("config", "models", "data", "training"), ("flax",)),
     "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
     "trained": (

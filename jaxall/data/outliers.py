@@ -8,6 +8,7 @@ import numpy as np
 from jaxall.data import checking, looking
 
 BOUND = 3.5  # Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993
+_NOTHING = 1e-9  # of a spread: rounding alone
 BLANK_BELOW = 4.0  # grey levels of contrast: noise and shading alone reach that
 
 
@@ -31,11 +32,13 @@ def robust_z(values: np.ndarray) -> np.ndarray:
     Those are 1.4826 times the median absolute deviation, which a few outliers don't widen; where
     half of the values are equal, 1.2533 times the mean one; 0 where all are.
     """
-    offsets = values - np.median(values) if len(values) else values
+    if len(values) == 0:
+        return np.zeros(0)
+    offsets = values - np.median(values)
     sizes = np.abs(offsets)
-    median = np.median(sizes) if len(values) else 0.0
-    spread = 1.4826 * median if median > 1e-9 else 1.2533 * sizes.mean() if len(values) else 0.0
-    return offsets / spread if spread > 1e-9 else np.zeros(len(values))
+    median, mean = float(np.median(sizes)), float(sizes.mean())
+    spread = 1.4826 * median if median > _NOTHING else 1.2533 * mean
+    return offsets / spread if spread > _NOTHING else np.zeros(len(values))
 
 
 def find(checked: checking.Checked) -> dict[str, list[tuple[int, float]]]:
@@ -43,10 +46,8 @@ def find(checked: checking.Checked) -> dict[str, list[tuple[int, float]]]:
     found = {}
     for name, kind in KINDS.items():
         figures, is_out = kind.standing_out(checked)
-        order = (
-            np.argsort(-np.abs(figures - np.median(figures)), kind="stable") if any(is_out) else []
-        )
-        found[name] = [(int(i), round(float(figures[i]), 3)) for i in order if is_out[i]]
+        order = np.argsort(-np.abs(figures), kind="stable").tolist()
+        found[name] = [(i, round(float(figures[i]), 3)) for i in order if is_out[i]]
     return found
 
 
@@ -81,9 +82,10 @@ def _clipped(checked: checking.Checked) -> tuple[np.ndarray, np.ndarray]:
 
 def _tinted(checked: checking.Checked) -> tuple[np.ndarray, np.ndarray]:
     """The largest of saturation, red less green, and blue less green, of what isn't black."""
-    contents = checked.contents.reshape(len(checked.looked), -1, 3).astype(np.float64)
-    shown = contents.max(axis=2, keepdims=True) > looking.BLACK
-    means = (contents * shown).sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
+    contents = checked.contents
+    shown = contents.max(axis=3, keepdims=True) > looking.BLACK
+    sums = np.where(shown, contents, 0).sum(axis=(1, 2), dtype=np.float64)
+    means = sums / np.maximum(shown.sum(axis=(1, 2)), 1)
     z = np.stack(
         [
             robust_z(_of("saturation", checked)),

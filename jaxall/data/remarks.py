@@ -85,10 +85,12 @@ def _shortcuts(found: Mapping[str, Any]) -> Iterator[str]:
 def _copies(found: Mapping[str, Any]) -> Iterator[str]:
     duplicates = found["duplicates"]
     if duplicates["groups"]:
+        exact = (
+            f" ({duplicates['copies']:,} could go as exact ones)" if duplicates["copies"] else ""
+        )
         yield (
             f"{_count(duplicates['pictures'], 'picture')} in "
-            f"{_count(duplicates['groups'], 'group')} of exact or near copies "
-            f"({_count(duplicates['copies'], 'picture')} could go as exact copies)"
+            f"{_count(duplicates['groups'], 'group')} of exact or near copies{exact}"
         )
 
 

@@ -17,7 +17,8 @@ LISTED = 5  # paths named for each kind of outlier
 
 def summary(audit: Mapping[str, Any]) -> console.Group:
     """Warnings, classes, kinds of file, outliers and baselines, as one renderable."""
-    parts = [_warnings(audit), _classes(audit), _kinds(audit)]
+    title = text.Text(f"audit of {audit['name']}, {audit['pictures']:,} pictures", style="bold")
+    parts: list[console.RenderableType] = [title, _warnings(audit), _classes(audit), _kinds(audit)]
     if any(kind["pictures"] for kind in audit["outliers"].values()):
         parts.append(_outliers(audit))
     if audit.get("baselines"):
@@ -53,7 +54,7 @@ def sheets(audit: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _likeness(reason: str) -> str:
-    """ "(0.971, mirrored) " of "near duplicate of PATH (0.971, mirrored)", "(exact) " of others."""
+    """What stands in brackets at the end of a near duplicate's reason; "(exact) " of another."""
     is_near = reason.startswith("near")
     return f"({reason.rpartition('(')[2]} " if is_near else "(exact) "
 
@@ -61,7 +62,7 @@ def _likeness(reason: str) -> str:
 def _table(title: str, *columns: str) -> table.Table:
     """An empty table, figures to the right of the first column."""
     result = table.Table(box=box.SIMPLE_HEAD, show_edge=False)
-    result.title, result.title_justify = text.Text(title, style="bold"), "left"
+    result.title, result.title_justify = text.Text(f"\n{title}", style="bold"), "left"
     for position, column in enumerate(columns):
         result.add_column(column, justify="right" if position else "left", overflow="fold")
     return result
@@ -69,9 +70,6 @@ def _table(title: str, *columns: str) -> table.Table:
 
 def _warnings(audit: Mapping[str, Any]) -> table.Table:
     result = table.Table.grid(padding=(0, 1))
-    count = f"{audit['pictures']:,} pictures"
-    result.title = text.Text(f"audit of {audit['name']}, {count}", style="bold")
-    result.title_justify = "left"
     for warning in audit["warnings"] or ["nothing to warn of"]:
         result.add_row(text.Text("-"), text.Text(warning, overflow="fold"))
     return result
