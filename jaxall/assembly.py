@@ -17,6 +17,7 @@ from jaxall import __version__, models, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
 from jaxall.data import (
+    audit,
     balance,
     checking,
     dataset,
@@ -152,6 +153,17 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     sampling = draws_of(data_set, split, config.balance).effective_counts()
     split_file.save(split, data_set, folder / workdir.SPLIT)
     checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
+    scored = baselines(data_set, split, checked)
+    audited = audit.with_baselines(audit.audit(data_set, checked, found, split), scored)
+    audit.save(audited, folder / audit.FILE)
+    if audited["warnings"]:
+        console.print(
+            f"audit: {len(audited['warnings'])} warnings in {folder / audit.FILE}, the first: "
+            f"{audited['warnings'][0]}",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+        )
     facts = {
         "data": {
             "name": data_set.name,
@@ -165,7 +177,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             "contradictions": [data_set.rows[index].path for index in contradictions],
         },
         "sampling": sampling,
-        "baselines": baselines(data_set, split, checked),
+        "baselines": scored,
         "versions": versions(),
         "command": sys.argv,
     }
@@ -194,21 +206,27 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
 def baselines(
     data_set: dataset.DataSet, split: splits.Split, checked: checking.Checked
 ) -> dict[str, dict[str, float]]:
-    """Accuracy, by side, of what needs no morphology: colour alone, and the commonest class."""
+    """Accuracy, by side, of what needs no morphology; see `shortcuts`."""
     features = shortcuts.colour_features(checked.thumbnails)
-    train = split.indices("train")
-    result: dict[str, dict[str, float]] = {}
-    for side in splits.SIDES[1:]:
-        rows = split.indices(side)
-        labels = data_set.labels[rows]
-        guesses = {
-            "colour only (nearest neighbour)": shortcuts.colour_nearest_neighbour(
-                features[train], data_set.labels[train], features[rows]
-            ),
-            "commonest class": shortcuts.majority(data_set.labels[train], len(rows)),
+    labels, train = data_set.labels, split.indices("train")
+    rows = np.concatenate([split.indices(side) for side in splits.SIDES[1:]])
+    frames, corners = checked.frames, checked.corners
+    guesses = {
+        "colour only (nearest neighbour)": shortcuts.colour_nearest_neighbour(
+            features[train], labels[train], features[rows]
+        ),
+        "border only": shortcuts.region(frames, labels, split.groups, train, rows),
+        "corners only": shortcuts.region(corners, labels, split.groups, train, rows),
+        "commonest class": shortcuts.majority(labels[train], len(rows)),
+    }
+    sides = np.array(split.sides)[rows]
+    return {
+        side: {
+            name: float(np.mean((guess == labels[rows])[sides == side]))
+            for name, guess in guesses.items()
         }
-        result[side] = {name: float(np.mean(guess == labels)) for name, guess in guesses.items()}
-    return result
+        for side in splits.SIDES[1:]
+    }
 
 
 def versions() -> dict[str, Any]:

@@ -4,6 +4,7 @@ config.json   the resolved settings        split.csv      side, group and reason
 run.json      classes, preprocessing, ...  journal.jsonl  what happened, by step
 pictures.sha256   of every picture's file
 quarantine.csv    pictures that can't be read, and why, if there are any
+audit.json        copies, giveaways and outliers among the pictures
 """
 
 import contextlib

@@ -219,7 +219,12 @@ def test_evaluate_counts_every_test_picture_exactly_once(program):
 
 def test_evaluate_shows_the_baselines_beside_the_score(program):
     record = json.loads((program.evaluation / "scores.json").read_text())
-    assert set(record["baselines"]) == {"colour only (nearest neighbour)", "commonest class"}
+    assert set(record["baselines"]) == {
+        "colour only (nearest neighbour)",
+        "border only",
+        "corners only",
+        "commonest class",
+    }
     assert record["baselines"]["commonest class"] == 0.25
     said = program.said["evaluate"][1]
     for name in record["baselines"]:

@@ -8,42 +8,14 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image
 
 from jaxall import errors, files
-from jaxall.data import decoding, quality
+from jaxall.data import decoding, looking
 from jaxall.data.dataset import DataSet, Row
-
-THUMBNAIL_SIZE = 16
-FRAME_SIZE, FRAME_WIDTH = 32, 4  # of the shrunken picture, and of its frame: an eighth of the side
 
 
 class UnreadablePicturesError(errors.UserError):
     """Pictures of a data set that can't be used; `details` names each, one line a picture."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Looked:
-    """What one picture shows.
-
-    Attributes:
-        size: of the file, in bytes.
-        sha256: of the file's bytes.
-        pixels: sha256 of the decoded picture and its size; equal means the same picture.
-        thumbnail: uint8 [16,16,3] RGB, each pixel the mean of its part of the picture.
-        frame: uint8 [448,3] RGB, the outer eighth of the picture shrunken to 32 x 32: where no
-            cell of interest need be.
-        header: what the file says of itself.
-        quality: light, contrast, focus and colour.
-    """
-
-    size: int
-    sha256: str
-    pixels: str
-    thumbnail: np.ndarray
-    frame: np.ndarray
-    header: decoding.Header
-    quality: quality.Quality
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +27,7 @@ class Checked:
         quarantined: path -> what is wrong with it, of those that can't.
     """
 
-    looked: tuple[Looked, ...]
+    looked: tuple[looking.Looked, ...]
     quarantined: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -66,14 +38,26 @@ class Checked:
     @property
     def thumbnails(self) -> np.ndarray:
         """uint8 [N,16,16,3]."""
-        shape = (len(self.looked), THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)
-        return np.array([one.thumbnail for one in self.looked], np.uint8).reshape(shape)
+        return self._stacked("thumbnail", looking.THUMBNAIL)
 
     @property
     def frames(self) -> np.ndarray:
         """uint8 [N,448,3]."""
-        frames = [one.frame for one in self.looked]
-        return np.array(frames, np.uint8).reshape(len(frames), np.count_nonzero(_FRAME), 3)
+        return self._stacked("frame", looking.FRAME)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """uint8 [N,4,8,8,3]."""
+        return self._stacked("corners", looking.CORNERS)
+
+    @property
+    def contents(self) -> np.ndarray:
+        """uint8 [N,16,16,3]."""
+        return self._stacked("content", looking.THUMBNAIL)
+
+    def _stacked(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        arrays = [getattr(one, name) for one in self.looked]
+        return np.array(arrays, np.uint8).reshape(len(arrays), *shape)
 
 
 def check(
@@ -95,7 +79,7 @@ def check(
         UnreadablePicturesError: too many are missing, unreadable or undecodable; names them all.
     """
     pool = concurrent.futures.ThreadPoolExecutor(threads)
-    seen: list[Looked] = []
+    seen: list[looking.Looked] = []
     bad: dict[str, str] = {}
     try:
         looked = pool.map(lambda row: _look_at(data_set, row), data_set.rows)
@@ -111,31 +95,6 @@ def check(
     if bad and (most_bad is None or len(bad) > most_bad * len(data_set.rows)):
         raise _unreadable(data_set, bad, most_bad)
     return Checked(looked=tuple(seen), quarantined=bad)
-
-
-def look_at(data: bytes) -> Looked:
-    """Everything about one picture file.
-
-    Raises:
-        UndecodableError: see `decoding.decode`.
-    """
-    header, image = decoding.examine(data)
-    pixels = hashlib.sha256(f"{image.shape}".encode())
-    pixels.update(image.tobytes())
-    return Looked(
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        pixels=pixels.hexdigest(),
-        thumbnail=shrunk(image, THUMBNAIL_SIZE),
-        frame=shrunk(image, FRAME_SIZE)[_FRAME],
-        header=header,
-        quality=quality.measure(image),
-    )
-
-
-def shrunk(image: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [H,W,3] as uint8 [side,side,3]; each pixel is the mean of the part it covers."""
-    return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
 
 
 def contradictions(data_set: DataSet, checked: Checked) -> list[int]:
@@ -180,19 +139,10 @@ def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Pat
         )
 
 
-def _frame() -> np.ndarray:
-    mask = np.ones((FRAME_SIZE, FRAME_SIZE), bool)
-    mask[FRAME_WIDTH:-FRAME_WIDTH, FRAME_WIDTH:-FRAME_WIDTH] = False
-    return mask
-
-
-_FRAME = _frame()
-
-
-def _look_at(data_set: DataSet, row: Row) -> Looked | str:
+def _look_at(data_set: DataSet, row: Row) -> looking.Looked | str:
     """What is known of a row's picture, or why it can't be read."""
     try:
-        return look_at(data_set.read(row))
+        return looking.look_at(data_set.read(row))
     except OSError as error:
         return (error.strerror or type(error).__name__).lower()
     except decoding.UndecodableError as error:

@@ -2,13 +2,11 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from jaxall.data import checking, dataset
-
-_BLOCK = 1024  # pictures compared with all others at a time: 40 MB of correlations for 10,000
+from jaxall.data import checking, dataset, likeness
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,7 +15,9 @@ class Duplicates:
 
     Attributes:
         groups: positions of the pictures of each group, ascending; two or more in each.
-        reasons: per picture "exact duplicate of PATH", "near duplicate of PATH (0.971)" or "".
+        reasons: per picture "exact duplicate of PATH", "near duplicate of PATH (0.971)", "near
+            duplicate of PATH (0.971, turned by 90 degrees)" or "". Turns are anticlockwise, what
+            is mirrored is so left to right, and before it is turned.
         copies: how many pictures could go without losing a distinct one.
     """
 
@@ -32,14 +32,15 @@ class Duplicates:
 
 
 def find(
-    data_set: dataset.DataSet, checked: checking.Checked, *, near_duplicate: float = 0.95
+    data_set: dataset.DataSet, checked: checking.Checked, *, near_duplicate: float = 0.8
 ) -> Duplicates:
     """Finds exact duplicates (the same decoded pixels) and near ones.
 
-    Two pictures are near duplicates if the correlation of their 16x16 RGB thumbnails, over all
-    768 values, is above `near_duplicate`. That fits pictures of whole fields, whose unrelated
-    pairs stay well below 0.9; single cells cut out on black resemble each other far more and
-    need a higher bound. 1.0 finds exact duplicates only. Turned and mirrored copies aren't found.
+    Two pictures are near duplicates if they correlate above `near_duplicate` at 16x16 pixels in
+    some position of the eight that turning and mirroring give; see `likeness` for what that leaves
+    out. Unrelated fields stay below 0.6 and different cells cut out on black below 0.7, while the
+    same field photographed twice, a few cells further on, falls to 0.8. 1.0 finds exact duplicates
+    only.
 
     Raises:
         ValueError: the bound isn't in (0, 1], or `checked` is of another table.
@@ -49,15 +50,13 @@ def find(
     paths = [row.path for row in data_set.rows]
     if len(paths) != len(checked.pixels):
         raise ValueError(f"wanted {len(paths)} checked pictures, got {len(checked.pixels)}")
-    reasons = [""] * len(paths)
+    pairs = likeness.find(checked.contents, near_duplicate)
+    exact = same(checked.pixels)
     partition = Partition(len(paths))
-    for position, others, correlations in _near(checked.thumbnails, near_duplicate):
-        partition.join(np.append(others, position))
-        best = int(np.argmax(correlations))
-        reasons[position] = f"near duplicate of {paths[others[best]]} ({correlations[best]:.3f})"
-    exact = _same(checked.pixels)
+    for group in (*zip(pairs.first.tolist(), pairs.second.tolist(), strict=True), *exact):
+        partition.join(group)
+    reasons = _near_reasons(paths, pairs)
     for positions in exact:
-        partition.join(positions)
         for position in positions:
             first = next(other for other in positions if other != position)
             reasons[position] = f"exact duplicate of {paths[first]}"
@@ -74,7 +73,7 @@ class Partition:
     def __init__(self, count: int) -> None:
         self._first = np.arange(count)  # the first member of each position's set
 
-    def join(self, positions: Sequence[int] | np.ndarray) -> None:
+    def join(self, positions: Sequence[int]) -> None:
         """Puts the positions, and all that they were joined with before, into one set."""
         firsts = np.unique(self._first[list(positions)])
         if len(firsts) > 1:
@@ -88,25 +87,22 @@ class Partition:
         return tuple(tuple(group) for group in members.values() if len(group) > 1)
 
 
-def _same(pixels: Sequence[str]) -> list[list[int]]:
+def same(pixels: Sequence[str]) -> list[list[int]]:
+    """Positions of equal digests, ascending, wherever there are two or more."""
     positions = collections.defaultdict(list)
     for position, digest in enumerate(pixels):
         positions[digest].append(position)
     return [group for group in positions.values() if len(group) > 1]
 
 
-def _near(thumbnails: np.ndarray, bound: float) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields (position, positions of its near duplicates, their correlations) where any are."""
-    flat = thumbnails.reshape(len(thumbnails), checking.THUMBNAIL_SIZE**2 * 3).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    # A picture of one colour correlates with nothing.
-    flat = np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 0)
-    for start in range(0, len(flat), _BLOCK):
-        correlations = np.minimum(flat[start : start + _BLOCK] @ flat.T, 1.0)
-        rows = np.arange(len(correlations))
-        correlations[rows, start + rows] = -1.0
-        above = correlations > bound
-        for row in np.flatnonzero(above.any(axis=1)):
-            others = np.flatnonzero(above[row])
-            yield start + int(row), others, correlations[row, others]
+def _near_reasons(paths: Sequence[str], pairs: likeness.Pairs) -> list[str]:
+    """Each picture's nearest; of equals the one as it is, then the first."""
+    reasons = [""] * len(paths)
+    every = pairs.both_ways()
+    order = np.lexsort((every.second, every.position, -np.round(every.correlation, 6), every.first))
+    firsts, best = np.unique(every.first[order], return_index=True)
+    for first, pair in zip(firsts.tolist(), order[best], strict=True):
+        other, words = paths[int(every.second[pair])], likeness.WORDS[int(every.position[pair])]
+        told = f"{every.correlation[pair]:.3f}" + (f", {words}" if words else "")
+        reasons[first] = f"near duplicate of {other} ({told})"
+    return reasons

@@ -49,7 +49,7 @@ class SplitSettings:
     validation: float = 0.16
     test: float = 0.20
     seed: int = 0
-    near_duplicate: float = 0.95
+    near_duplicate: float = 0.8
     folds: int = 5
     fold: int = 0
     share_subjects: bool = False
@@ -90,7 +90,7 @@ class Split:
         sides: one of `SIDES` per row.
         groups: the name of each row's group (the path of one of its members), "" if alone.
         reasons: why the row is in its group: "exact duplicate of PATH",
-            "near duplicate of PATH (0.971)", "subject S07", "" if alone.
+            "near duplicate of PATH (0.971, mirrored)", "subject S07", "" if alone.
     """
 
     sides: tuple[str, ...]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxall import errors
-from jaxall.data import checking, dataset, decoding
+from jaxall.data import checking, dataset, decoding, looking
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -28,15 +28,6 @@ def write(root: pathlib.Path, names: tuple[str, ...]) -> dataset.DataSet:
     return dataset.DataSet(name="test", root=root, class_names=("a", "b"), rows=rows)
 
 
-def test_a_thumbnail_is_the_mean_of_each_part():
-    image = noise(size=(32, 64))
-    # Pillow rounds twice, after the columns and after the rows.
-    means = image.reshape(16, 2, 16, 4, 3).mean(axis=(1, 3))
-    small = checking.shrunk(image, 16)
-    assert small.shape == (16, 16, 3) and small.dtype == np.uint8
-    np.testing.assert_allclose(small, means, atol=1.01)
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_check_returns_everything_in_the_order_of_the_rows(tmp_path, threads):
     table = write(tmp_path, ("x/3.png", "x/1.png", "y/2.png"))
@@ -46,7 +37,7 @@ def test_a_check_returns_everything_in_the_order_of_the_rows(tmp_path, threads):
     for index, row in enumerate(table.rows):
         data = table.absolute(row).read_bytes()
         assert checked.looked[index].sha256 == hashlib.sha256(data).hexdigest()
-        expected = checking.shrunk(decoding.decode(data), 16)
+        expected = looking.shrunk(decoding.decode(data), 16)
         np.testing.assert_array_equal(checked.thumbnails[index], expected)
 
 

@@ -3,7 +3,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxall.data import checking, dataset, decoding, duplicates, quality
+from jaxall.data import checking, dataset, decoding, duplicates, looking, quality
 
 
 def table(count: int) -> dataset.DataSet:
@@ -11,14 +11,16 @@ def table(count: int) -> dataset.DataSet:
     return dataset.DataSet(name="test", root=pathlib.Path(), class_names=("a",), rows=rows)
 
 
-def looked(thumbnail: np.ndarray, pixels: str) -> checking.Looked:
+def looked(thumbnail: np.ndarray, pixels: str) -> looking.Looked:
     header = decoding.Header(format="PNG", mode="RGB", width=16, height=16)
-    return checking.Looked(
+    return looking.Looked(
         size=1,
         sha256=pixels,
         pixels=pixels,
         thumbnail=thumbnail,
         frame=np.zeros((448, 3), np.uint8),
+        corners=np.zeros((4, 8, 8, 3), np.uint8),
+        content=looking.shrunk(looking.content(thumbnail), 16),
         header=header,
         quality=quality.measure(thumbnail),
     )
@@ -53,7 +55,10 @@ def test_a_brighter_copy_is_a_near_duplicate_and_the_correlation_is_told():
     thumbnails = noise(3) // 2
     thumbnails[2] = thumbnails[0] + 40
     thumbnails[2, 0, 0] = 0
-    expected = np.corrcoef(thumbnails[0].ravel(), thumbnails[2].ravel())[0, 1]
+    # Each channel about its own mean, over the pixels that are black in neither.
+    shown = (thumbnails[[0, 2]] > looking.BLACK).any(axis=3).all(axis=0)
+    one, other = (image[shown] - image[shown].mean(axis=0) for image in thumbnails[[0, 2]])
+    expected = np.corrcoef(one.ravel(), other.ravel())[0, 1]
     found = duplicates.find(table(3), checked(thumbnails))
     assert found.groups == ((0, 2),) and found.copies == 0
     assert found.reasons[2] == f"near duplicate of p0.png ({expected:.3f})"
@@ -87,13 +92,25 @@ def test_pictures_of_one_colour_are_no_near_duplicates():
     assert duplicates.find(table(3), checked(thumbnails)).groups == ()
 
 
-def test_pairs_are_found_across_blocks(monkeypatch):
-    thumbnails = noise(23)
-    thumbnails[[20, 9]] = thumbnails[[1, 8]]
-    whole = duplicates.find(table(23), checked(thumbnails))
-    monkeypatch.setattr(duplicates, "_BLOCK", 4)
-    assert duplicates.find(table(23), checked(thumbnails)) == whole
-    assert whole.groups == ((1, 20), (8, 9))
+def test_a_turned_or_mirrored_copy_is_told_in_both_directions():
+    thumbnails = noise(4)
+    thumbnails[1] = np.rot90(thumbnails[0])
+    thumbnails[3] = np.rot90(thumbnails[2][:, ::-1])
+    found = duplicates.find(table(4), checked(thumbnails))
+    assert found.groups == ((0, 1), (2, 3)) and found.copies == 0
+    assert found.reasons == (
+        "near duplicate of p1.png (1.000, turned by 270 degrees)",
+        "near duplicate of p0.png (1.000, turned by 90 degrees)",
+        "near duplicate of p3.png (1.000, mirrored, turned by 90 degrees)",
+        "near duplicate of p2.png (1.000, mirrored, turned by 90 degrees)",
+    )
+
+
+def test_a_symmetric_copy_is_told_as_it_is():
+    half = noise(1)[0, :, :8]
+    thumbnails = np.repeat(np.concatenate([half, half[:, ::-1]], axis=1)[None], 2, axis=0)
+    found = duplicates.find(table(2), checked(thumbnails))
+    assert found.reasons[1] == "near duplicate of p0.png (1.000)"
 
 
 def test_a_set_without_pictures_has_no_duplicates():
