@@ -8,9 +8,10 @@ from rich import console as rich_console
 
 from jaxall import assembly, files, trained, workdir
 from jaxall.errors import UserError
+from jaxall.evaluation import intervals, subjects
 from jaxall.evaluation import predictions as predictions_lib
 from jaxall.evaluation import scores as scores_lib
-from jaxall.reporting import plots, tables
+from jaxall.reporting import by_subject, plots, reliability, tables
 
 FOLDER = "evaluation"
 
@@ -60,7 +61,7 @@ def score(
 def write(
     predictions: predictions_lib.Predictions, facts: dict[str, Any], target: pathlib.Path
 ) -> Scored:
-    """Scores predictions; writes scores, predictions and plots to `target`.
+    """Scores predictions; writes scores.json, predictions.csv, subjects.csv and the plots.
 
     Args:
         predictions: of pictures whose labels are known.
@@ -68,12 +69,22 @@ def write(
             "baselines" (accuracies by name) are shown with them.
         target: a folder; what an evaluation left there before is replaced.
     """
-    found = {**facts, **scores_lib.from_predictions(predictions)}
     title, class_names = facts["title"], predictions.class_names
+    found = {
+        **facts,
+        **scores_lib.from_predictions(predictions),
+        "intervals_95": intervals.of(predictions),
+    }
+    if patients := subjects.of(predictions):
+        found["subjects"] = subjects.summary(patients, class_names)
+        subjects.save_csv(patients, class_names, target / "subjects.csv")
+        by_subject.accuracies(patients, class_names, target / "subjects.png", title)
     files.write(target / "scores.json", scores_lib.to_json(found) + "\n")
     predictions.save_csv(target / "predictions.csv")
     plots.confusion_matrix(found["confusion"], class_names, target / "confusion.png", title)
     plots.roc(predictions, target / "roc.png", title)
+    plots.precision_recall(predictions, target / "pr.png", title)
+    reliability.diagram(predictions, target / "reliability.png", title)
     return Scored(found, predictions, target)
 
 

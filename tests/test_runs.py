@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn import metrics as sk
 
 from jaxall import config, evaluate, predict, train, workdir
@@ -67,7 +68,9 @@ def test_every_side_is_scored_whole_with_the_numbers_of_scikit_learn(folder, sid
         "kappa": sk.cohen_kappa_score(labels, likely),
         "matthews": sk.matthews_corrcoef(labels, likely),
         "auroc": sk.roc_auc_score(labels, p, multi_class="ovr", average="macro"),
+        "average_precision": sk.average_precision_score(labels, p),
         "loss": sk.log_loss(labels, p),
+        "brier": sk.brier_score_loss(labels, p),
     }
     assert {name: record[name] for name in wanted} == pytest.approx(wanted, abs=1e-12)
     assert record["confusion"] == sk.confusion_matrix(labels, likely, labels=range(4)).tolist()
@@ -80,6 +83,21 @@ def test_every_side_is_scored_whole_with_the_numbers_of_scikit_learn(folder, sid
             value = math.nan if row[key] is None else row[key]
             assert value == pytest.approx(column[index], abs=1e-12, nan_ok=True), (name, key)
         assert row["auroc"] == pytest.approx(sk.roc_auc_score(labels == index, p[:, index]))
+
+
+def test_an_evaluation_speaks_of_subjects(folder):
+    record, found = evaluated(folder, "test")
+    assert record["intervals_95"]["unit"] == "subjects"
+    assert record["intervals_95"]["units"] == len(set(found.subjects))
+    low, high = record["intervals_95"]["bounds"]["accuracy"]
+    assert 0 <= low <= record["accuracy"] <= high <= 1
+    (target,) = [path for path in (folder / "evaluation").iterdir() if path.name[:4] == "test"]
+    lines = (target / "subjects.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[0] for line in lines} == set(found.subjects)
+    assert record["subjects"]["count"] == len(lines)
+    for name in ("confusion", "roc", "pr", "reliability", "subjects"):
+        with Image.open(target / f"{name}.png") as plot:
+            assert plot.size[0] > 100
 
 
 def test_baselines_are_those_of_the_pictures(folder):
