@@ -12,6 +12,7 @@ from jaxall.evaluation import intervals, subjects
 from jaxall.evaluation import predictions as predictions_lib
 from jaxall.evaluation import scores as scores_lib
 from jaxall.reporting import by_subject, plots, reliability, tables
+from jaxall.training import views
 
 FOLDER = "evaluation"
 
@@ -33,7 +34,8 @@ def score(
 ) -> Scored:
     """Predicts every picture of a side once, and writes scores, predictions and plots.
 
-    They go to evaluation/SIDE-stepN in the run's folder.
+    They go to evaluation/SIDE-stepN in the run's folder, with the name of the model's views behind
+    it if there are any.
 
     Raises:
         UserError: a picture can't be read, or the run's facts are damaged.
@@ -44,18 +46,21 @@ def score(
     except (AttributeError, LookupError, TypeError) as error:
         raise UserError(f"{run.workdir / workdir.FACTS} is damaged: no {error}") from error
     predictions = model.predict(source, names, progress, subjects)
-    split = run.config.split.kind
+    split, name, title = run.config.split.kind, f"{side}-step{model.step}", ""
+    if model.views != views.NONE:
+        name, title = f"{name}-{model.views.replace(':', '')}", f", {model.views}"
     facts = {
-        "title": f"{run.config.name}, {side} side ({split} split), step {model.step}",
+        "title": f"{run.config.name}, {side} side ({split} split), step {model.step}{title}",
         "run": run.config.name,
         "model": run.config.model.name,
         "side": side,
         "split": split,
         "checkpoint": model.step,
+        "tta": model.views,
         "caveat": caveat,
         "baselines": baselines,
     }
-    return write(predictions, facts, run.workdir / FOLDER / f"{side}-step{model.step}")
+    return write(predictions, facts, run.workdir / FOLDER / name)
 
 
 def write(

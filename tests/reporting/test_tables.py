@@ -153,7 +153,7 @@ def test_long_class_names_are_folded_and_not_cut():
 
 
 def test_an_epoch_is_one_line_of_eighty_columns_with_the_best_marked():
-    text = shown(tables.epoch_table(EPOCHS, best=1))
+    text = shown(tables.epoch_table(EPOCHS, best=1), 80)
     lines = text.splitlines()
     assert len(lines) == 2 + 3
     assert max(map(len, lines)) <= 80
