@@ -21,6 +21,7 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall.data import decoding, pipeline
     from jaxall.evaluation import predictions
     from jaxall.reporting import progress
+    from jaxall.training import views as views_lib
 
 # port and evaluate have these flags too, and all may be imported into one process.
 _OUT = flags.DEFINE_string(
@@ -100,6 +101,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--out: {out} is a folder; wanted the name of a table")
     if out.suffix.lower() in decoding.IMAGE_SUFFIXES:
         raise UserError(f"--out: {out} has the name of a picture; wanted that of a table, as a.csv")
+    views_lib.find(_TTA.value)
     runtime.configure()
     predictions, bad = predict(
         pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value, _TTA.value

@@ -31,25 +31,21 @@ def score(
     model: trained.Trained,
     side: str,
     progress: Callable[[int], None] = lambda done: None,
+    target: pathlib.Path | None = None,
 ) -> Scored:
     """Predicts every picture of a side once, and writes scores, predictions and plots.
 
-    They go to evaluation/SIDE-stepN in the run's folder, with the name of the model's views behind
-    it if there are any.
+    They go to `target`, or to evaluation/SIDE-stepN in the run's folder, with the name of the
+    model's views behind it if there are any.
 
     Raises:
         UserError: a picture can't be read, or the run's facts are damaged.
     """
-    source, names, subjects = material.source(side), material.names(side), material.subjects(side)
-    try:
-        baselines, caveat = run.facts["baselines"].get(side, {}), run.facts["data"]["caveat"]
-    except (AttributeError, LookupError, TypeError) as error:
-        raise UserError(f"{run.workdir / workdir.FACTS} is damaged: no {error}") from error
-    predictions = model.predict(source, names, progress, subjects)
+    known = facts(run, side)
     split, name, title = run.config.split.kind, f"{side}-step{model.step}", ""
     if model.views != views.NONE:
         name, title = f"{name}-{model.views.replace(':', '')}", f", {model.views}"
-    facts = {
+    record = {
         "title": f"{run.config.name}, {side} side ({split} split), step {model.step}{title}",
         "run": run.config.name,
         "model": run.config.model.name,
@@ -57,26 +53,54 @@ def score(
         "split": split,
         "checkpoint": model.step,
         "tta": model.views,
-        "caveat": caveat,
-        "baselines": baselines,
+        **known,
     }
-    return write(predictions, facts, run.workdir / FOLDER / name)
+    found = predict(material, model, side, progress)
+    return write(found, record, target or run.workdir / FOLDER / name)
+
+
+def predict(
+    material: assembly.Material,
+    model: trained.Trained,
+    side: str,
+    progress: Callable[[int], None] = lambda done: None,
+) -> predictions_lib.Predictions:
+    """What a model says of a side's pictures, in the order of the table.
+
+    Raises:
+        UserError: a picture can't be read.
+    """
+    source, names, subjects = material.source(side), material.names(side), material.subjects(side)
+    return model.predict(source, names, progress, subjects)
+
+
+def facts(run: workdir.Run, side: str) -> dict[str, Any]:
+    """What stands beside every score of a side: "caveat", and "baselines" (accuracies by name).
+
+    Raises:
+        UserError: the run's facts are damaged.
+    """
+    try:
+        baselines, caveat = run.facts["baselines"].get(side, {}), run.facts["data"]["caveat"]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise UserError(f"{run.workdir / workdir.FACTS} is damaged: no {error}") from error
+    return {"caveat": caveat, "baselines": baselines}
 
 
 def write(
-    predictions: predictions_lib.Predictions, facts: dict[str, Any], target: pathlib.Path
+    predictions: predictions_lib.Predictions, record: dict[str, Any], target: pathlib.Path
 ) -> Scored:
     """Scores predictions; writes scores.json, predictions.csv, subjects.csv and the plots.
 
     Args:
         predictions: of pictures whose labels are known.
-        facts: written before the scores; "title" stands above tables and plots, "caveat" and
+        record: written before the scores; "title" stands above tables and plots, "caveat" and
             "baselines" (accuracies by name) are shown with them.
         target: a folder; what an evaluation left there before is replaced.
     """
-    title, class_names = facts["title"], predictions.class_names
+    title, class_names = record["title"], predictions.class_names
     found = {
-        **facts,
+        **record,
         **scores_lib.from_predictions(predictions),
         "intervals_95": intervals.of(predictions),
     }

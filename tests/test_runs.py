@@ -7,13 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from PIL import Image
 from sklearn import metrics as sk
 
-from jaxall import config, evaluate, predict, train, workdir
+from jaxall import config, evaluate, predict, runtime, train, workdir
 from jaxall.data import splits, synthetic
 from jaxall.errors import UserError
-from jaxall.evaluation import predictions, shortcuts
+from jaxall.evaluation import ensemble, predictions, shortcuts
 from jaxall.training import checkpoints
 from tests import programs
 
@@ -22,6 +23,7 @@ from tests import programs
 def _tiny():
     with pytest.MonkeyPatch.context() as patch:
         programs.register_tiny(patch)
+        patch.setattr(runtime, "configure", lambda: None)
         yield
 
 
@@ -162,3 +164,62 @@ def test_predict_agrees_with_evaluate_on_files_of_any_order(folder):
     np.testing.assert_allclose(
         alone.probabilities, predicted.probabilities[:1], rtol=1e-5, atol=1e-7
     )
+
+
+def test_views_are_averaged_and_said(folder):
+    evaluate.evaluate(folder, "test", "best", "", "dihedral8")
+    step = checkpoints.find(folder, "best")
+    target = folder / "evaluation" / f"test-step{step}-dihedral8"
+    record = json.loads((target / "scores.json").read_text())
+    assert record["tta"] == "dihedral8"
+    assert record["title"].endswith(f"step {step}, dihedral8")
+    found = predictions.load_csv(target / "predictions.csv")
+    paths = [str(folder.parent / "drawn" / "Original" / name) for name in found.names]
+    predicted, _ = predict.predict(folder, paths, "best", "dihedral8")
+    assert predicted.probabilities.tobytes() == found.probabilities.tobytes()
+    _, plain = evaluated(folder, "test")
+    assert not np.array_equal(plain.probabilities, found.probabilities)
+
+
+@pytest.fixture(scope="module")
+def sibling(folder, tmp_path_factory):
+    """A run on the same pictures with other weights, worse for its few steps."""
+    run = workdir.load(folder)
+    settings = programs.tiny_config(run.config.data.root)
+    settings.seed, settings.train.epochs = 5, 1.0
+    other = tmp_path_factory.mktemp("sibling") / "run"
+    train.train(settings, other, programs.quiet())
+    return other
+
+
+@pytest.mark.parametrize("by", ["mean", "kappa"])
+def test_several_runs_predict_together(folder, sibling, tmp_path, by):
+    for one in (folder, sibling):
+        evaluated(one, "validation")
+    members = [evaluated(one, "test")[1] for one in (folder, sibling)]
+    validation = [evaluated(one, "validation")[1] for one in (folder, sibling)]
+    names = [str(one) for one in (folder, sibling)]
+    with flagsaver.flagsaver(ensemble=by, out=str(tmp_path / "together")):
+        assert evaluate.main(names) == 0
+    found = predictions.load_csv(tmp_path / "together" / "predictions.csv")
+    wanted = ensemble.combine(members, by, validation)
+    assert found.probabilities.tobytes() == wanted.probabilities.tobytes()
+    assert (found.names, found.subjects) == (wanted.names, wanted.subjects)
+    record = json.loads((tmp_path / "together" / "scores.json").read_text())
+    assert (record["ensemble"], record["members"]) == (by, names)
+    assert record["accuracy"] == np.mean(wanted.predicted == wanted.labels)
+    if by == "kappa":
+        assert record["weights"] == ensemble.kappa_weights(validation).tolist()
+
+
+def test_only_the_best_runs_on_validation_are_kept(folder, sibling):
+    runs = [sibling, folder]
+    validation = [evaluated(one, "validation")[1] for one in runs]
+    (best,) = ensemble.select(validation, most=1)
+    evaluate.evaluate_together(runs, "test", "best", "", by="mean", keep=1)
+    target = sibling / "evaluation" / "test-mean-of-1"
+    record = json.loads((target / "scores.json").read_text())
+    assert record["members"] == [str(runs[best])]
+    found = predictions.load_csv(target / "predictions.csv")
+    _, alone = evaluated(runs[best], "test")
+    np.testing.assert_array_equal(found.probabilities, alone.probabilities)
