@@ -16,7 +16,7 @@ from rich import console as rich_console
 from jaxall import __version__, models, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
-from jaxall.data import checking, dataset, duplicates, pipeline, quarantine, splits
+from jaxall.data import checking, dataset, duplicates, pipeline, quarantine, split_file, splits
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
@@ -51,14 +51,17 @@ class Material:
 
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
-    """The architecture's own preprocessing, with the config's size and normalisation."""
-    spec = models.find(config.model.name)
+    """The architecture's own preprocessing, with what the config has chosen."""
+    spec, chosen = models.find(config.model.name), config.preprocessing
     return Preprocessing.for_model(
-        image_size=config.preprocessing.image_size or spec.image_size,
+        image_size=chosen.image_size or spec.image_size,
         interpolation=spec.interpolation,
         mean=spec.mean,
         std=spec.std,
-        normalisation=config.preprocessing.normalisation,
+        normalisation=chosen.normalisation,
+        crop=chosen.crop,
+        mask=chosen.mask,
+        greyscale=chosen.greyscale,
     )
 
 
@@ -120,7 +123,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
         )
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
-    splits.save_csv(split, data_set, folder / workdir.SPLIT)
+    split_file.save(split, data_set, folder / workdir.SPLIT)
     checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
     facts = {
         "data": {
@@ -154,7 +157,7 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
     """
     settings = dataclasses.replace(run.config.data, root=root)
     data_set = data_lib.load(settings).without(quarantine.load(run.workdir / workdir.QUARANTINE))
-    split = splits.load_csv(run.workdir / workdir.SPLIT, data_set)
+    split = split_file.load(run.workdir / workdir.SPLIT, data_set)
     rows = np.concatenate([split.indices(side) for side in sides]).tolist()
     checking.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)

@@ -14,17 +14,13 @@ from typing import Any
 
 from jaxall import models
 from jaxall.data import DATA_SETS, transforms
+from jaxall.data.colours import Brightness, Contrast, Gamma, Hue, Saturation, StainJitter
 from jaxall.data.dataset import DataSettings
 from jaxall.data.pipeline import LoaderSettings
+from jaxall.data.pixels import Blur, Cutout, Noise
 from jaxall.data.preprocessing import PreprocessingSettings
 from jaxall.data.splits import SplitSettings
-from jaxall.data.transforms import (
-    Brightness,
-    Contrast,
-    FlipHorizontal,
-    FlipVertical,
-    Rotate,
-)
+from jaxall.data.warps import FlipHorizontal, FlipVertical, RandomCrop, Rotate, Shift
 from jaxall.errors import UserError, refuse
 from jaxall.evaluation import scores
 from jaxall.models.head import ModelSettings
@@ -188,9 +184,10 @@ def _mistakes(hint: Any, value: Any, name: str) -> Iterator[str]:
 
 
 def _mistakes_of_transform(value: Any, name: str) -> Iterator[str]:
-    kind = value.get(_KIND) if isinstance(value, dict) else value
+    kind = value.get(_KIND) if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in transforms.by_name:
-        yield f"{name} is one of {', '.join(transforms.by_name)}; got {kind!r}"
+        came = repr(kind) if isinstance(value, dict) else f"{type(value).__name__} {value!r}"
+        yield f"{name} is one of {', '.join(transforms.by_name)}; got {came}"
     else:
         items = {key: item for key, item in value.items() if key != _KIND}
         yield from _mistakes(transforms.by_name[kind], items, name)
@@ -224,18 +221,27 @@ def _from_plain(hint: Any, value: Any) -> Any:
 _KINDS = frozenset(transforms.by_name.values())
 
 __all__ = [
+    "Blur",
     "Brightness",
     "Config",
     "Contrast",
+    "Cutout",
     "DataSettings",
     "FlipHorizontal",
     "FlipVertical",
+    "Gamma",
+    "Hue",
     "LoaderSettings",
     "ModelSettings",
+    "Noise",
     "OptimSettings",
     "PreprocessingSettings",
+    "RandomCrop",
     "Rotate",
+    "Saturation",
+    "Shift",
     "SplitSettings",
+    "StainJitter",
     "TrainSettings",
     "differences",
 ]

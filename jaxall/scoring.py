@@ -12,9 +12,10 @@ from jaxall.evaluation import intervals, subjects
 from jaxall.evaluation import predictions as predictions_lib
 from jaxall.evaluation import scores as scores_lib
 from jaxall.reporting import by_subject, plots, reliability, tables
-from jaxall.training import views
+from jaxall.training import views as views_lib
 
 FOLDER = "evaluation"
+SCORES, PREDICTIONS = "scores.json", "predictions.csv"
 
 
 class Scored(NamedTuple):
@@ -23,6 +24,14 @@ class Scored(NamedTuple):
     scores: dict[str, Any]
     predictions: predictions_lib.Predictions
     target: pathlib.Path
+
+
+def folder_of(
+    run_folder: pathlib.Path, side: str, step: int, views: str = views_lib.NONE
+) -> pathlib.Path:
+    """Where the scores of a checkpoint on one side lie, by the views that it saw."""
+    tail = "" if views == views_lib.NONE else f"-{views.replace(':', '')}"
+    return run_folder / FOLDER / f"{side}-step{step}{tail}"
 
 
 def score(
@@ -35,18 +44,16 @@ def score(
 ) -> Scored:
     """Predicts every picture of a side once, and writes scores, predictions and plots.
 
-    They go to `target`, or to evaluation/SIDE-stepN in the run's folder, with the name of the
-    model's views behind it if there are any.
+    They go to `target`, or to `folder_of` the checkpoint if that is None.
 
     Raises:
         UserError: a picture can't be read, or the run's facts are damaged.
     """
     known = facts(run, side)
-    split, name, title = run.config.split.kind, f"{side}-step{model.step}", ""
-    if model.views != views.NONE:
-        name, title = f"{name}-{model.views.replace(':', '')}", f", {model.views}"
+    split = run.config.split.kind
+    tail = "" if model.views == views_lib.NONE else f", {model.views}"
     record = {
-        "title": f"{run.config.name}, {side} side ({split} split), step {model.step}{title}",
+        "title": f"{run.config.name}, {side} side ({split} split), step {model.step}{tail}",
         "run": run.config.name,
         "model": run.config.model.name,
         "side": side,
@@ -56,7 +63,8 @@ def score(
         **known,
     }
     found = predict(material, model, side, progress)
-    return write(found, record, target or run.workdir / FOLDER / name)
+    own = folder_of(run.workdir, side, model.step, model.views)
+    return write(found, record, target or own)
 
 
 def predict(
@@ -108,8 +116,8 @@ def write(
         found["subjects"] = subjects.summary(patients, class_names)
         subjects.save_csv(patients, class_names, target / "subjects.csv")
         by_subject.accuracies(patients, class_names, target / "subjects.png", title)
-    files.write(target / "scores.json", scores_lib.to_json(found) + "\n")
-    predictions.save_csv(target / "predictions.csv")
+    files.write(target / SCORES, scores_lib.to_json(found) + "\n")
+    predictions.save_csv(target / PREDICTIONS)
     plots.confusion_matrix(found["confusion"], class_names, target / "confusion.png", title)
     plots.roc(predictions, target / "roc.png", title)
     plots.precision_recall(predictions, target / "pr.png", title)

@@ -20,7 +20,7 @@ LINES = 250
 LONG = {
     "data/pipeline.py": "the two pipelines and the source that both read",
     "data/smears.py": "one drawing, from the slide down to a cell's outline",
-    "data/splits.py": "three kinds of split and the file that they are kept in",
+    "data/splits.py": "the kinds of split, and what each must keep to",
     "models/efficientnet.py": "the blocks of a family of eight and their renames",
     "reporting/plots.py": "one function a plot, with the style that they share",
     "weights/download.py": "one download, with all that a network can do wrong",
@@ -29,7 +29,7 @@ LONG = {
 }
 NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 
-COMMANDS = ("train", "evaluate", "predict", "port")
+COMMANDS = ("train", "evaluate", "predict", "port", "report")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
 
@@ -64,6 +64,21 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("assembly", "evaluation", "reporting", "trained", "training", "workdir"),
         ("rich",),
     ),
+    "folds": (
+        (
+            "assembly",
+            "config",
+            "data",
+            "evaluation",
+            "reporting",
+            "scoring",
+            "trained",
+            "training",
+            "workdir",
+        ),
+        ("numpy", "rich"),
+    ),
+    "sheets": (("assembly", "config", "data", "reporting"), ("numpy", "rich")),
     "runlog": (
         ("assembly", "config", "data", "evaluation", "reporting", "training"),
         ("jax", "rich"),

@@ -192,7 +192,7 @@ def test_evaluate_wants_one_run(refused, tmp_path):
     )
     line = refused(evaluate.main, "a", keep=1)
     assert line == "--keep chooses among the runs of an ensemble; wanted --ensemble too"
-    missing = "config.json, run.json, split.csv, pictures.sha256, quarantine.csv missing"
+    missing = "config.json, run.json, split.csv, pictures.sha256 missing"
     assert refused(evaluate.main, tmp_path) == f"{tmp_path} is not the folder of a run: {missing}"
     line = refused(predict.main, tmp_path / "gone", tmp_path)
     assert line == f"{tmp_path}/gone is not the folder of a run: {missing}"

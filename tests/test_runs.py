@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from jaxall import config, evaluate, predict, runtime, train, workdir
-from jaxall.data import splits, synthetic
+from jaxall.data import split_file, splits, synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import ensemble, predictions, shortcuts
 from jaxall.training import checkpoints
@@ -105,7 +105,7 @@ def test_an_evaluation_speaks_of_subjects(folder):
 def test_baselines_are_those_of_the_pictures(folder):
     run = workdir.load(folder)
     data_set = synthetic.load(run.config.data.root)
-    split = splits.load_csv(folder / workdir.SPLIT, data_set)
+    split = split_file.load(folder / workdir.SPLIT, data_set)
     record, found = evaluated(folder, "test")
     majority = shortcuts.majority(data_set.labels[split.indices("train")], len(found.labels))
     assert record["baselines"]["commonest class"] == np.mean(majority == found.labels)

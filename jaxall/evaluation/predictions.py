@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -76,6 +77,24 @@ class Predictions:
             writer.writerow([*cells, *map(repr, row)])
         # surrogateescape: Python's own spelling of file names that aren't UTF-8.
         files.write(path, buffer.getvalue())
+
+
+def concatenate(tables: Sequence[Predictions]) -> Predictions:
+    """One table after the other.
+
+    Raises:
+        ValueError: there are none, or their class names differ.
+    """
+    class_names = {table.class_names for table in tables}
+    if len(class_names) != 1:
+        raise ValueError(f"wanted tables of the same classes, got {sorted(class_names)}")
+    return Predictions(
+        names=tuple(name for table in tables for name in table.names),
+        labels=np.concatenate([table.labels for table in tables]),
+        probabilities=np.concatenate([table.probabilities for table in tables]),
+        class_names=class_names.pop(),
+        subjects=tuple(subject for table in tables for subject in table.subjects),
+    )
 
 
 def load_csv(path: str | os.PathLike[str]) -> Predictions:
