@@ -64,7 +64,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("jax", "numpy"),
     ),
     "scoring": (
-        ("assembly", "evaluation", "reporting", "trained", "workdir"),
+        ("assembly", "evaluation", "reporting", "trained", "training", "workdir"),
         ("rich",),
     ),
     "folds": (
