@@ -141,17 +141,22 @@ class Config:
         return plain.from_plain(cls, values)
 
 
+def deciding(config: Config) -> dict[str, Any]:
+    """Every setting that decides the result, by its name: "optim.learning_rate" and so on."""
+    return {
+        name: value
+        for name, value in plain.flatten(plain.to_plain(config))
+        if not any(name == free or name.startswith(free + ".") for free in FREE)
+    }
+
+
 def differences(old: Config, new: Config) -> list[str]:
     """Lines "field: old -> new" for every setting that decides the result."""
-    before, after = (
-        dict(plain.flatten(plain.to_plain(old))),
-        dict(plain.flatten(plain.to_plain(new))),
-    )
+    before, after = deciding(old), deciding(new)
     return [
         f"{name}: {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
-        and not any(name == free or name.startswith(free + ".") for free in FREE)
     ]
 
 
@@ -181,5 +186,6 @@ __all__ = [
     "SplitSettings",
     "StainJitter",
     "TrainSettings",
+    "deciding",
     "differences",
 ]

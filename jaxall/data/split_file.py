@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import hashlib
 import io
 import pathlib
 from collections.abc import Sequence
@@ -58,6 +59,34 @@ def load(path: pathlib.Path, data_set: dataset.DataSet) -> Split:
         groups=tuple(line["group"] for line in ordered),
         reasons=tuple(line["reason"] for line in ordered),
     )
+
+
+def fingerprint(path: pathlib.Path, digests: pathlib.Path, side: str) -> tuple[str, int]:
+    """What names the pictures of a side, wherever they lie, and how many subjects they are of.
+
+    Args:
+        path: of a saved split.
+        digests: what `checking.save_sha256` wrote of the same pictures.
+        side: one of `SIDES`.
+
+    Returns:
+        The sha256 of the pictures' own sha256 and classes in sorted order, and the number of known
+        subjects.
+
+    Raises:
+        UserError: one of the files can't be read, or they don't belong together.
+    """
+    try:
+        lines = files.read_text(digests).splitlines()
+        known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["side"] == side]
+        content = sorted(f"{known[row['path']]} {row['class']}\n" for row in rows)
+        subjects = {row["subject"] for row in rows if row["subject"]}
+    except (OSError, csv.Error, KeyError) as error:
+        raise errors.UserError(f"{path} and {digests.name} are damaged: no {error}") from error
+    text = "".join(content).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest(), len(subjects)
 
 
 def _mismatches(lines: Sequence[dict[str, str]], data_set: dataset.DataSet) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import os
+import pathlib
+import re
 import textwrap
 from typing import Any
 
@@ -16,6 +18,7 @@ from etils import epy
 from jaxall import files
 
 with epy.lazy_imports():  # a run draws nothing before its first epoch has ended
+    import matplotlib
     from matplotlib import axes, layout_engine
     from matplotlib import figure as matplotlib_figure
     from matplotlib.backends import backend_agg
@@ -24,6 +27,9 @@ DOTS_PER_INCH = 144
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)))
 GREY = "#767676"
+SVG = {"svg.fonttype": "none", "svg.hashsalt": "jaxall"}  # texts as texts; the same names each time
+# But white space, which wrapping takes care of.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def look(number: int) -> dict[str, Any]:
@@ -32,8 +38,12 @@ def look(number: int) -> dict[str, Any]:
 
 
 def plain(text: str, width: int, most_lines: int | None = None) -> str:
-    """The text wrapped, long words cut; a dollar sign stays one and begins no formula."""
-    wrapped = [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+    """The text wrapped, long words cut; a dollar sign stays one and begins no formula.
+
+    Characters that no drawing can hold (control, and bytes that were no text) are spelled out.
+    """
+    printable = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    wrapped = [part for line in printable.splitlines() for part in textwrap.wrap(line, width)]
     if most_lines is not None and len(wrapped) > most_lines:
         wrapped = [*wrapped[: most_lines - 1], wrapped[most_lines - 1][: width - 1] + "…"]
     return "\n".join(wrapped).replace("$", r"\$")
@@ -55,7 +65,15 @@ def figure(width: float, height: float, arrange: bool = True) -> matplotlib_figu
 
 
 def save(drawing: matplotlib_figure.Figure, path: str | os.PathLike[str]) -> None:
-    """Writes the file whole or not at all, without date or program in it."""
+    """Writes the file whole or not at all, without date or program in it.
+
+    A name that ends in .svg becomes a drawing of lines, whose texts stay texts; any other a PNG.
+    """
     buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    if pathlib.Path(path).suffix == ".svg":
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        with matplotlib.rc_context(SVG):
+            drawing.savefig(buffer, format="svg", metadata=metadata)
+    else:
+        drawing.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     files.write(path, buffer.getvalue())

@@ -1,0 +1,272 @@
+"""The part of the page that is about one set of pictures: the table of runs, and its figures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxall import comparison, run_facts
+from jaxall.comparison import CrossValidation, Evaluation, Group, Run
+from jaxall.evaluation import subjects
+from jaxall.reporting import (
+    by_subject,
+    downloads,
+    figure_data,
+    figures,
+    plots,
+    reliability,
+    standings,
+    tables,
+)
+from jaxall.reporting.page_folder import PageFolder, shown
+
+IN_THE_TABLE = ("model.name", "model.init", "split.fold")  # or in its heading: not repeated
+FEW = 20  # units below which percentiles of a bootstrap reach too short
+
+
+def of_group(group: Group, side: str, letter: str, folder: PageFolder) -> dict[str, Any]:
+    """What the template needs of one set of pictures; its files are written."""
+    first = comparison.runs_of(group.members[0])[0]
+    evaluations = _evaluations(group)
+    rows = _rows(group, evaluations)
+    columns = standings.columns(rows)
+    folder.table(f"{letter}-table", f"Set {letter}: table of runs", downloads.of_records(rows))
+    per_class = figure_data.per_class({one.label: one.scores for one in evaluations})
+    classes = downloads.of_records(per_class)
+    counts = downloads.of_records(run_facts.counts(group, side))
+    folder.table(f"{letter}-classes", f"Set {letter}: scores by class", classes)
+    folder.table(f"{letter}-counts", f"Set {letter}: pictures by class and side", counts)
+    return {
+        "letter": letter,
+        "heading": f"Set {letter}: {group.data}, {group.split} split",
+        "description": _description(group, side),
+        "caveat": first.saved.facts["data"].get("caveat", ""),
+        "remarks": run_facts.remarks(first),
+        "verdict": standings.verdict(rows, tables.wording("accuracy")),
+        "rows": rows,
+        "columns": columns,
+        "positive": first.saved.class_names[-1],
+        "leaders": {name: standings.leader(rows, name) for name in columns},
+        "notes": _notes(rows, evaluations),
+        "settings": _settings(group),
+        "overview": _overview(rows, letter, folder),
+        "curves": _curves(evaluations, letter, folder),
+        "parts": _parts(evaluations, letter, folder),
+        "per_class": _worded(classes),
+        "counts": shown(counts),
+        "facts": [
+            *run_facts.of_pictures(first),
+            (f"sha256 of the {side} side's list", group.pictures),
+        ],
+    }
+
+
+def _evaluations(group: Group) -> list[Evaluation]:
+    found = []
+    for member in group.members:
+        if isinstance(member, Run):
+            found += member.evaluations
+        elif member.pooled:
+            found.append(member.pooled)
+    return found
+
+
+def _rows(group: Group, evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    rows = []
+    for member in group.members:
+        saved = comparison.runs_of(member)[0].saved
+        facts = {"model": saved.config.model.name, "init": saved.config.model.init}
+        if isinstance(member, CrossValidation):
+            names = f"mean of {len(member.folds)} folds"
+            own = {"checkpoint": names, "subjects": sum(run.subjects for run in member.folds)}
+            own["pictures"] = sum(run.evaluations[0].scores["examples"] for run in member.folds)
+            rows.append(standings.of_folds(member.label, member.spread, facts | own))
+            if member.pooled:
+                pooled = facts | {"checkpoint": "each fold's best", "subjects": own["subjects"]}
+                rows.append(standings.of_scores(member.pooled.label, member.pooled.scores, pooled))
+        else:
+            for one in member.evaluations:
+                own = facts | _checkpoint(one.scores) | {"subjects": member.subjects}
+                rows.append(standings.of_scores(one.label, one.scores, own))
+    baselines = {}
+    for one in evaluations:
+        baselines |= one.scores.get("baselines") or {}
+    pictures = evaluations[0].scores["examples"] if evaluations else 0
+    return rows + standings.of_baselines(baselines, pictures)
+
+
+def _checkpoint(scores: dict[str, Any]) -> dict[str, str]:
+    """Which weights and views; of an ensemble also which models, in place of the run's own."""
+    views = scores.get("tta", "none")
+    tail = "" if views == "none" else f", {views}"
+    step = scores.get("checkpoint", "")
+    found = {"checkpoint": (f"step {step}" if isinstance(step, int) else str(step)) + tail}
+    if "ensemble" in scores:
+        models = ", ".join(scores.get("models", []))
+        found |= {"model": f"{scores['ensemble']} of {models}", "init": ""}
+    return found
+
+
+def _description(group: Group, side: str) -> str:
+    runs = comparison.runs_of(group.members[0])
+    pictures = sum(run.evaluations[0].scores["examples"] for run in runs)
+    known = sum(run.subjects for run in runs)
+    of = f" of {known:,} subjects" if known else ", of subjects that are not known"
+    folds = f", in {len(runs)} folds" if len(runs) > 1 else ""
+    classes = ", ".join(runs[0].saved.class_names)
+    return f"{pictures:,} {side} pictures{of}{folds}. Classes: {classes}."
+
+
+def _notes(rows: Sequence[dict[str, Any]], evaluations: Sequence[Evaluation]) -> list[str]:
+    """What must be known to read the table."""
+    intervals = [one.scores.get("intervals_95") for one in evaluations]
+    units = {found["unit"]: found["units"] for found in intervals if found}
+    notes = []
+    if "subjects" in units:
+        notes.append(
+            "Small figures: 95 % intervals by the bootstrap over subjects, for pictures of one "
+            "subject are alike."
+        )
+        if units["subjects"] < FEW:
+            notes.append(
+                f"With only {units['subjects']} subjects such intervals are too narrow: "
+                "take them as the least that is uncertain."
+            )
+    if "pictures" in units or None in intervals:
+        notes.append(
+            "Small figures over pictures: 95 % intervals, of the accuracy Wilson's, of other "
+            "scores by the bootstrap; they take pictures as independent, so where several are of "
+            "one patient they are too narrow."
+        )
+    if None in intervals:
+        notes.append("Runs that an older version scored have an interval of the accuracy only.")
+    if any(row["kind"] == standings.FOLDS for row in rows):
+        notes.append("±: standard deviation of the folds, which is no interval of their mean.")
+    notes.append(
+        "Bold: the interval lies above that of every other run in this table. Nothing is bold "
+        "where the figures don't justify it."
+    )
+    return notes
+
+
+def _settings(group: Group) -> dict[str, Any]:
+    """A row for each setting, a column for each run."""
+    runs = [comparison.runs_of(member)[0] for member in group.members]
+    columns = ("setting", *(member.label for member in group.members))
+    rows = [
+        (name, *values)
+        for name, values in comparison.differing(runs).items()
+        if name not in IN_THE_TABLE
+    ]
+    return shown(downloads.Table(columns=columns, rows=tuple(rows)), columns)
+
+
+def _overview(
+    rows: Sequence[dict[str, Any]], letter: str, folder: PageFolder
+) -> list[dict[str, str]]:
+    named = [row for row in rows if row["kind"] != standings.FOLDS]
+    if not any(row["kind"] == standings.RUN for row in named):
+        return []
+    keys = ("kind", "name", "accuracy", "accuracy_low", "accuracy_high")
+    table = downloads.of_records([{key: row.get(key) for key in keys} for row in named])
+    return [
+        folder.figure(
+            f"{letter}-accuracy",
+            "Accuracy",
+            "of each run with its 95 % interval; dotted lines need no network",
+            lambda path: figures.intervals(named, path),
+            table,
+        )
+    ]
+
+
+def _curves(
+    evaluations: Sequence[Evaluation], letter: str, folder: PageFolder
+) -> list[dict[str, str]]:
+    """ROC and precision over recall, all runs of a set in one figure."""
+    named = {one.label: one.predictions for one in evaluations if one.predictions}
+    if not named:
+        return []
+    return [
+        folder.figure(
+            f"{letter}-roc",
+            "ROC",
+            "of each class against the rest",
+            lambda path: figures.roc(named, path),
+            figure_data.roc(named),
+        ),
+        folder.figure(
+            f"{letter}-precision-recall",
+            "Precision and recall",
+            "of each class against the rest",
+            lambda path: figures.precision_recall(named, path),
+            figure_data.precision_recall(named),
+        ),
+    ]
+
+
+def _parts(
+    evaluations: Sequence[Evaluation], letter: str, folder: PageFolder
+) -> list[dict[str, Any]]:
+    """Figures of single evaluations, by kind."""
+    kinds = {
+        "Confusion": _confusion,
+        "By subject": _subjects,
+        "Reliability": _reliability,
+    }
+    parts = []
+    for heading, draw in kinds.items():
+        found = [draw(one, letter, folder) for one in evaluations]
+        if drawn := [figure for figure in found if figure]:
+            parts.append({"heading": heading, "figures": drawn})
+    return parts
+
+
+def _confusion(one: Evaluation, letter: str, folder: PageFolder) -> dict[str, str]:
+    counts, names = one.scores["confusion"], one.class_names
+    return folder.figure(
+        f"{letter}-{one.label}-confusion",
+        one.label,
+        "pictures by true and predicted class",
+        lambda path: plots.confusion_matrix(counts, names, path),
+        figure_data.confusion(counts, names),
+    )
+
+
+def _subjects(one: Evaluation, letter: str, folder: PageFolder) -> dict[str, str] | None:
+    patients = subjects.of(one.predictions) if one.predictions else ()
+    if not patients:
+        return None
+    return folder.figure(
+        f"{letter}-{one.label}-subjects",
+        one.label,
+        "accuracy of each subject; hollow: most of its pictures were called another class",
+        lambda path: by_subject.accuracies(patients, one.class_names, path),
+        figure_data.subjects(patients, one.class_names),
+    )
+
+
+def _reliability(one: Evaluation, letter: str, folder: PageFolder) -> dict[str, str] | None:
+    predictions = one.predictions
+    if predictions is None:
+        return None
+    return folder.figure(
+        f"{letter}-{one.label}-reliability",
+        one.label,
+        "how often a call is right, by its probability; under the dotted line it is too sure",
+        lambda path: reliability.diagram(predictions, path),
+        figure_data.reliability(predictions),
+    )
+
+
+def _worded(table: downloads.Table) -> dict[str, Any]:
+    """The table of classes as the page shows it: each score in its own unit."""
+    texts = tuple(
+        tuple(
+            tables.score(name, cell) if isinstance(cell, float) else cell
+            for name, cell in zip(table.columns, row, strict=True)
+        )
+        for row in table.rows
+    )
+    made = shown(downloads.Table(columns=table.columns, rows=texts))
+    made["columns"] = [tables.wording(name) for name in table.columns]
+    made["is_number"] = [False, False, *[True] * (len(table.columns) - 2)]
+    return made
