@@ -64,6 +64,11 @@ class Run:
     subjects: int
     evaluations: tuple[Evaluation, ...]
 
+    @property
+    def examples(self) -> int:
+        """Pictures on that side."""
+        return self.evaluations[0].scores["examples"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CrossValidation:
@@ -112,14 +117,14 @@ def gather(folders: Sequence[pathlib.Path], side: str) -> tuple[Group, ...]:
     """
     unique = list({folder.resolve(): folder for folder in folders}.values())
     _require_scored(unique, side)
-    groups: dict[tuple[str, str, str], list[Run | CrossValidation]] = {}
+    groups: dict[tuple[str, ...], list[Run | CrossValidation]] = {}
     for folder, label in zip(unique, _labels(unique), strict=True):
         is_whole = (folder / folds.SUMMARY).is_file()
         member = _cross_validation(folder, label, side) if is_whole else _run(folder, label, side)
         groups.setdefault(_key(member), []).append(member)
     return tuple(
         Group(data=data, split=split, pictures=pictures, members=tuple(members))
-        for (data, split, pictures), members in groups.items()
+        for (data, split, pictures, *_), members in groups.items()
     )
 
 
@@ -146,13 +151,14 @@ def _labels(folders: Sequence[pathlib.Path]) -> list[str]:
     return names if is_told_apart else [str(folder) for folder in folders]
 
 
-def _key(member: Run | CrossValidation) -> tuple[str, str, str]:
+def _key(member: Run | CrossValidation) -> tuple[str, ...]:
+    """Data set, split, pictures and classes in their order: what two of a group must share."""
     runs = runs_of(member)
     pictures = runs[0].pictures
     if isinstance(member, CrossValidation):
         pictures = hashlib.sha256("".join(run.pictures for run in runs).encode()).hexdigest()
     settings = runs[0].saved.config
-    return settings.data.name, settings.split.kind, pictures
+    return settings.data.name, settings.split.kind, pictures, *runs[0].saved.class_names
 
 
 def _require_scored(folders: Sequence[pathlib.Path], side: str) -> None:
@@ -189,7 +195,8 @@ def _run(folder: pathlib.Path, label: str, side: str) -> Run:
     pictures, subjects = split_file.fingerprint(*files_of_pictures, side)
     paths = _scored(folder, side)
     is_single = len(paths) == 1
-    names = [label if is_single else f"{label}, {path.parent.name}" for path in paths]
+    kinds = [path.parent.name.removeprefix(f"{side}-") for path in paths]
+    names = [label if is_single else f"{label}, {kind}" for kind in kinds]
     return Run(
         label=label,
         saved=saved,

@@ -1,21 +1,11 @@
-"""The part of the page that is about one set of pictures: the table of runs, and its figures."""
+"""The part of the page that is about one set of pictures: the table of runs, and how to read it."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from jaxall import comparison, run_facts
+from jaxall import comparison, page_figures, run_facts
 from jaxall.comparison import CrossValidation, Evaluation, Group, Run
-from jaxall.evaluation import subjects
-from jaxall.reporting import (
-    by_subject,
-    downloads,
-    figure_data,
-    figures,
-    plots,
-    reliability,
-    standings,
-    tables,
-)
+from jaxall.reporting import downloads, figure_data, standings, tables
 from jaxall.reporting.page_folder import PageFolder, shown
 
 IN_THE_TABLE = ("model.name", "model.init", "split.fold")  # or in its heading: not repeated
@@ -47,9 +37,8 @@ def of_group(group: Group, side: str, letter: str, folder: PageFolder) -> dict[s
         "leaders": {name: standings.leader(rows, name) for name in columns},
         "notes": _notes(rows, evaluations),
         "settings": _settings(group),
-        "overview": _overview(rows, letter, folder),
-        "curves": _curves(evaluations, letter, folder),
-        "parts": _parts(evaluations, letter, folder),
+        "overview": page_figures.overview(rows, letter, folder),
+        "parts": page_figures.parts(evaluations, letter, folder),
         "per_class": _worded(classes),
         "counts": shown(counts),
         "facts": [
@@ -77,7 +66,7 @@ def _rows(group: Group, evaluations: Sequence[Evaluation]) -> list[dict[str, Any
         if isinstance(member, CrossValidation):
             names = f"mean of {len(member.folds)} folds"
             own = {"checkpoint": names, "subjects": sum(run.subjects for run in member.folds)}
-            own["pictures"] = sum(run.evaluations[0].scores["examples"] for run in member.folds)
+            own["pictures"] = sum(run.examples for run in member.folds)
             rows.append(standings.of_folds(member.label, member.spread, facts | own))
             if member.pooled:
                 pooled = facts | {"checkpoint": "each fold's best", "subjects": own["subjects"]}
@@ -107,18 +96,18 @@ def _checkpoint(scores: dict[str, Any]) -> dict[str, str]:
 
 def _description(group: Group, side: str) -> str:
     runs = comparison.runs_of(group.members[0])
-    pictures = sum(run.evaluations[0].scores["examples"] for run in runs)
+    classes = ", ".join(runs[0].saved.class_names)
+    pictures = sum(run.examples for run in runs)
     known = sum(run.subjects for run in runs)
     of = f" of {known:,} subjects" if known else ", of subjects that are not known"
     folds = f", in {len(runs)} folds" if len(runs) > 1 else ""
-    classes = ", ".join(runs[0].saved.class_names)
     return f"{pictures:,} {side} pictures{of}{folds}. Classes: {classes}."
 
 
 def _notes(rows: Sequence[dict[str, Any]], evaluations: Sequence[Evaluation]) -> list[str]:
     """What must be known to read the table."""
-    intervals = [one.scores.get("intervals_95") for one in evaluations]
-    units = {found["unit"]: found["units"] for found in intervals if found}
+    intervals: list[dict[str, Any] | None] = [one.scores.get("intervals_95") for one in evaluations]
+    units = {found["unit"]: found["units"] for found in intervals if found is not None}
     notes = []
     if "subjects" in units:
         notes.append(
@@ -138,6 +127,11 @@ def _notes(rows: Sequence[dict[str, Any]], evaluations: Sequence[Evaluation]) ->
         )
     if None in intervals:
         notes.append("Runs that an older version scored have an interval of the accuracy only.")
+    if any(standings.is_degenerate(row, name) for row in rows for name in standings.SCORES):
+        notes.append(
+            "An interval without width (100.0 to 100.0) says only that the bootstrap met no error, "
+            "not that there is none: with few subjects it proves little."
+        )
     if any(row["kind"] == standings.FOLDS for row in rows):
         notes.append("±: standard deviation of the folds, which is no interval of their mean.")
     notes.append(
@@ -157,104 +151,6 @@ def _settings(group: Group) -> dict[str, Any]:
         if name not in IN_THE_TABLE
     ]
     return shown(downloads.Table(columns=columns, rows=tuple(rows)), columns)
-
-
-def _overview(
-    rows: Sequence[dict[str, Any]], letter: str, folder: PageFolder
-) -> list[dict[str, str]]:
-    named = [row for row in rows if row["kind"] != standings.FOLDS]
-    if not any(row["kind"] == standings.RUN for row in named):
-        return []
-    keys = ("kind", "name", "accuracy", "accuracy_low", "accuracy_high")
-    table = downloads.of_records([{key: row.get(key) for key in keys} for row in named])
-    return [
-        folder.figure(
-            f"{letter}-accuracy",
-            "Accuracy",
-            "of each run with its 95 % interval; dotted lines need no network",
-            lambda path: figures.intervals(named, path),
-            table,
-        )
-    ]
-
-
-def _curves(
-    evaluations: Sequence[Evaluation], letter: str, folder: PageFolder
-) -> list[dict[str, str]]:
-    """ROC and precision over recall, all runs of a set in one figure."""
-    named = {one.label: one.predictions for one in evaluations if one.predictions}
-    if not named:
-        return []
-    return [
-        folder.figure(
-            f"{letter}-roc",
-            "ROC",
-            "of each class against the rest",
-            lambda path: figures.roc(named, path),
-            figure_data.roc(named),
-        ),
-        folder.figure(
-            f"{letter}-precision-recall",
-            "Precision and recall",
-            "of each class against the rest",
-            lambda path: figures.precision_recall(named, path),
-            figure_data.precision_recall(named),
-        ),
-    ]
-
-
-def _parts(
-    evaluations: Sequence[Evaluation], letter: str, folder: PageFolder
-) -> list[dict[str, Any]]:
-    """Figures of single evaluations, by kind."""
-    kinds = {
-        "Confusion": _confusion,
-        "By subject": _subjects,
-        "Reliability": _reliability,
-    }
-    parts = []
-    for heading, draw in kinds.items():
-        found = [draw(one, letter, folder) for one in evaluations]
-        if drawn := [figure for figure in found if figure]:
-            parts.append({"heading": heading, "figures": drawn})
-    return parts
-
-
-def _confusion(one: Evaluation, letter: str, folder: PageFolder) -> dict[str, str]:
-    counts, names = one.scores["confusion"], one.class_names
-    return folder.figure(
-        f"{letter}-{one.label}-confusion",
-        one.label,
-        "pictures by true and predicted class",
-        lambda path: plots.confusion_matrix(counts, names, path),
-        figure_data.confusion(counts, names),
-    )
-
-
-def _subjects(one: Evaluation, letter: str, folder: PageFolder) -> dict[str, str] | None:
-    patients = subjects.of(one.predictions) if one.predictions else ()
-    if not patients:
-        return None
-    return folder.figure(
-        f"{letter}-{one.label}-subjects",
-        one.label,
-        "accuracy of each subject; hollow: most of its pictures were called another class",
-        lambda path: by_subject.accuracies(patients, one.class_names, path),
-        figure_data.subjects(patients, one.class_names),
-    )
-
-
-def _reliability(one: Evaluation, letter: str, folder: PageFolder) -> dict[str, str] | None:
-    predictions = one.predictions
-    if predictions is None:
-        return None
-    return folder.figure(
-        f"{letter}-{one.label}-reliability",
-        one.label,
-        "how often a call is right, by its probability; under the dotted line it is too sure",
-        lambda path: reliability.diagram(predictions, path),
-        figure_data.reliability(predictions),
-    )
 
 
 def _worded(table: downloads.Table) -> dict[str, Any]:

@@ -69,12 +69,11 @@ def _letter(number: int) -> str:
 def _differs(groups: Sequence[Group], side: str) -> str:
     if len(groups) == 1:
         return ""
-    names = {group.data for group in groups}
-    what = "different data sets" if len(names) > 1 else "different splits of one data set"
+    names = " and ".join(dict.fromkeys(f"{group.data} ({group.split} split)" for group in groups))
     return (
-        f"The runs were scored on {len(groups)} different sets of {side} pictures (they are of "
-        f"{what}). A score on other pictures says nothing of which network is better: compare "
-        "within one table, never from table to table."
+        f"The runs were scored on {len(groups)} different sets of {side} pictures, of {names}. A "
+        "score on other pictures says nothing of which network is better: compare within one "
+        "table, never from table to table."
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from jaxall import config as config_lib
 from jaxall.comparison import CrossValidation, Group, Run, runs_of
-from jaxall.data import splits
+from jaxall.data import audit, splits
+
+LISTED = 6  # warnings of the audit
 
 
 def speed(run: Run) -> dict[str, Any]:
@@ -74,8 +76,10 @@ def counts(group: Group, side: str) -> list[dict[str, Any]]:
 
 
 def remarks(run: Run) -> list[str]:
-    """Warnings of the audit, and of a split that lets subjects stand on two sides."""
+    """The audit's first warnings, and one of a split that lets subjects stand on two sides."""
     found = list((run.audit or {}).get("warnings", []))
+    if len(found) > LISTED:
+        found[LISTED:] = [f"and {len(found) - LISTED} more, in the run's {audit.FILE}"]
     if run.saved.config.split.share_subjects:
         found.insert(0, "A subject may stand on two sides of this split, which inflates scores.")
     elif run.saved.config.split.kind == "random":

@@ -42,7 +42,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "data": ((), ("numpy", "grain", "PIL", "cv2", "tensorflow_datasets")),
     "training": ((), ("jax", "flax", "optax", "orbax", "numpy", "tensorboardX")),
     "evaluation": ((), ("numpy", "sklearn", "scipy")),
-    "reporting": (("evaluation",), ("numpy", "matplotlib", "rich", "etils")),
+    "reporting": (("evaluation",), ("numpy", "matplotlib", "rich", "etils", "jinja2")),
     "errors": ((), ()),
     "files": ((), ()),
     "__init__": ((), ()),
@@ -80,6 +80,17 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "workdir",
         ),
         ("numpy", "rich"),
+    ),
+    "comparison": (
+        ("config", "data", "evaluation", "folds", "scoring", "training", "workdir"),
+        (),
+    ),
+    "run_facts": (("comparison", "config", "data"), ()),
+    "page_figures": (("comparison", "evaluation", "reporting"), ()),
+    "page_sections": (("comparison", "page_figures", "reporting", "run_facts"), ()),
+    "pages": (
+        ("comparison", "evaluation", "page_sections", "reporting", "run_facts"),
+        ("rich",),
     ),
     "sheets": (("assembly", "config", "data", "reporting"), ("numpy", "rich")),
     "runlog": (

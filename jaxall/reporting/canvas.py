@@ -27,9 +27,8 @@ DOTS_PER_INCH = 144
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)))
 GREY = "#767676"
-SVG = {"svg.fonttype": "none", "svg.hashsalt": "jaxall"}  # texts as texts; the same names each time
-# But white space, which wrapping takes care of.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+# But the white space that wrapping takes care of.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def look(number: int) -> dict[str, Any]:
@@ -72,7 +71,8 @@ def save(drawing: matplotlib_figure.Figure, path: str | os.PathLike[str]) -> Non
     buffer = io.BytesIO()
     if pathlib.Path(path).suffix == ".svg":
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        with matplotlib.rc_context(SVG):
+        # Texts stay texts, and names within the file are the same each time.
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "jaxall"}):
             drawing.savefig(buffer, format="svg", metadata=metadata)
     else:
         drawing.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})

@@ -19,25 +19,25 @@ def confusion(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> Ta
     return Table(columns=("true", "predicted", "pictures"), rows=rows)
 
 
-def roc(named: Mapping[str, Predictions]) -> Table:
-    """A row for each point of each run's and class's curve."""
-    columns = ("name", "class", "threshold", "false_positive_rate", "true_positive_rate")
+def roc(named: Mapping[str, Predictions], label: int) -> Table:
+    """A row for each point of each run's curve of a class."""
     rows = []
-    for name, class_name, positive, scores in _columns(named):
+    for name, positive, scores in _columns(named, label):
         false_alarms, hits, thresholds = metrics.roc_curve(positive, scores)
         points = zip(thresholds.tolist(), false_alarms.tolist(), hits.tolist(), strict=True)
-        rows += [(name, class_name, *point) for point in points]
+        rows += [(name, *point) for point in points]
+    columns = ("name", "threshold", "false_positive_rate", "true_positive_rate")
     return Table(columns=columns, rows=tuple(rows))
 
 
-def precision_recall(named: Mapping[str, Predictions]) -> Table:
-    """A row for each point of each run's and class's curve."""
+def precision_recall(named: Mapping[str, Predictions], label: int) -> Table:
+    """A row for each point of each run's curve of a class."""
     rows = []
-    for name, class_name, positive, scores in _columns(named):
+    for name, positive, scores in _columns(named, label):
         precisions, recalls, thresholds = metrics.precision_recall_curve(positive, scores)
         points = zip(thresholds.tolist(), recalls.tolist(), precisions.tolist(), strict=True)
-        rows += [(name, class_name, *point) for point in points]
-    return Table(columns=("name", "class", "threshold", "recall", "precision"), rows=tuple(rows))
+        rows += [(name, *point) for point in points]
+    return Table(columns=("name", "threshold", "recall", "precision"), rows=tuple(rows))
 
 
 def reliability(predictions: Predictions) -> Table:
@@ -73,10 +73,9 @@ def per_class(named: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _columns(named: Mapping[str, Predictions]) -> list[tuple[str, str, Any, Any]]:
-    """Name, class, who is of it (bool [N]) and its probabilities [N], of labelled pictures."""
+def _columns(named: Mapping[str, Predictions], label: int) -> list[tuple[str, Any, Any]]:
+    """Name, who is of the class (bool [N]) and its probabilities [N], of labelled pictures."""
     return [
-        (name, class_name, one.labels[one.labels >= 0] == k, one.probabilities[one.labels >= 0, k])
+        (name, one.labels[one.labels >= 0] == label, one.probabilities[one.labels >= 0, label])
         for name, one in named.items()
-        for k, class_name in enumerate(one.class_names)
     ]

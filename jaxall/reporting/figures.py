@@ -13,23 +13,22 @@ from etils import epy
 
 from jaxall.evaluation import metrics
 from jaxall.evaluation.predictions import Predictions
-from jaxall.reporting import canvas, tables
+from jaxall.reporting import canvas, standings, tables
 
 with epy.lazy_imports():
-    from matplotlib import axes, lines, ticker
+    from matplotlib import ticker
 
 ENLARGED_ABOVE = 0.95  # area from which the curves' upper corner is shown instead of the whole
 CORNER = 80  # %, where it begins
-MOST_ABREAST = 3
 
 
 def intervals(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Accuracy of each run with its 95 % interval, and a dotted line for each baseline.
+    """Accuracy of each run with its 95 % interval, and a line for each baseline.
 
-    `rows` as from `standings`.
+    From the ten below the least of them to 100 %. `rows` as from `standings`.
     """
-    runs = [row for row in rows if row["kind"] == "run"]
-    baselines = [row for row in rows if row["kind"] == "baseline"]
+    runs = [row for row in rows if row["kind"] == standings.RUN]
+    baselines = [row for row in rows if row["kind"] == standings.BASELINE]
     drawing = canvas.figure(8.5, 1.2 + 0.42 * len(runs) + 0.2 * len(baselines))
     panel, drawn = drawing.add_subplot(), []
     for place, row in enumerate(runs):
@@ -40,11 +39,13 @@ def intervals(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     for place, row in enumerate(baselines):
         look = canvas.look(place + 1)
         drawn.append(panel.axvline(100 * row["accuracy"], **look, linewidth=1.4))
-    texts = [f"{canvas.plain(row['name'], 40)} {_percent(row['accuracy'])}" for row in baselines]
+    texts = [
+        f"{canvas.plain(row['name'], 40)} {tables.percent(row['accuracy'])}" for row in baselines
+    ]
     panel.set_yticks(range(len(runs)), [canvas.plain(row["name"], 34) for row in runs], fontsize=9)
     panel.set_ylim(len(runs) - 0.4, -0.6)
-    panel.set_xlim(-1, 101)
-    panel.xaxis.set_major_locator(ticker.MultipleLocator(10))
+    least = min(row.get("accuracy_low", row["accuracy"]) for row in rows)
+    panel.set_xlim(10 * math.floor(10 * least) - 1, 101)
     panel.set_xlabel("accuracy (%)")
     canvas.tidy(panel)
     if drawn:
@@ -71,10 +72,10 @@ class _Kind:
     corner: tuple[int, int]
 
 
-def roc(named: Mapping[str, Predictions], path: str | os.PathLike[str]) -> None:
-    """A panel for each class against the rest (of two classes the positive one), all runs in it.
+def roc(named: Mapping[str, Predictions], label: int, path: str | os.PathLike[str]) -> None:
+    """One class against the rest, a curve for each run, over the labelled pictures.
 
-    Where all are good, the panel shows the upper left corner only and says so.
+    Where all are good, only the upper left corner is shown, and the title says so.
     """
 
     def points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -82,16 +83,18 @@ def roc(named: Mapping[str, Predictions], path: str | os.PathLike[str]) -> None:
         return false_alarms, hits, metrics.auroc(positive, scores)
 
     kind = _Kind(
-        axes=("false positives (% of the others)", "true positives (% of the class)"),
+        axes=("false positives (% of the other classes)", "true positives (% of the class)"),
         area="AUROC",
         points=points,
         drawstyle="default",
         corner=(0, 100 - CORNER),
     )
-    _together(named, path, kind)
+    _together(named, label, path, kind)
 
 
-def precision_recall(named: Mapping[str, Predictions], path: str | os.PathLike[str]) -> None:
+def precision_recall(
+    named: Mapping[str, Predictions], label: int, path: str | os.PathLike[str]
+) -> None:
     """As `roc`, of precision over recall; the corner is the upper right one."""
 
     def points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -101,46 +104,19 @@ def precision_recall(named: Mapping[str, Predictions], path: str | os.PathLike[s
 
     kind = _Kind(
         axes=("recall (% of the class that is found)", "precision (% of what is called so)"),
-        area="average precision",
+        area="av. precision",
         points=points,
         drawstyle="steps-pre",
         corner=(CORNER, 100),
     )
-    _together(named, path, kind)
+    _together(named, label, path, kind)
 
 
-def shown_classes(class_names: Sequence[str]) -> list[int]:
-    """The classes that have a panel: of two only the last, for the other is its mirror."""
-    return [len(class_names) - 1] if len(class_names) == 2 else list(range(len(class_names)))
-
-
-def _together(named: Mapping[str, Predictions], path: str | os.PathLike[str], kind: _Kind) -> None:
-    class_names = next(iter(named.values())).class_names
-    shown = shown_classes(class_names)
-    abreast = min(MOST_ABREAST, len(shown))
-    deep, columns = math.ceil(len(shown) / abreast), 2 if abreast > 1 else 1
-    height = 4.2 * deep + 0.25 * math.ceil(len(named) / columns)
-    drawing = canvas.figure(max(4.0 * abreast, 5.4), height)
-    panels = drawing.subplots(deep, abreast, squeeze=False).ravel()
-    drawn, areas = [], []
-    for panel, label in zip(panels, shown, strict=False):
-        drawn, areas = _panel(panel, named, label, kind)
-    for panel in panels[len(shown) :]:
-        panel.set_axis_off()
-    texts = list(named)
-    if len(shown) == 1:  # else there is one for every panel: they stand in the table of classes
-        pairs = zip(named, areas, strict=True)
-        texts = [f"{name} ({kind.area} {tables.number(area)})" for name, area in pairs]
-    texts = [canvas.plain(text, 60) for text in texts]
-    drawing.legend(drawn, texts, loc="outside lower center", ncols=columns, fontsize=9)
-    canvas.save(drawing, path)
-
-
-def _panel(
-    panel: axes.Axes, named: Mapping[str, Predictions], label: int, kind: _Kind
-) -> tuple[list[lines.Line2D], list[float]]:
-    """Draws one class; returns the curve and the area of each run."""
-    drawn, areas = [], []
+def _together(
+    named: Mapping[str, Predictions], label: int, path: str | os.PathLike[str], kind: _Kind
+) -> None:
+    drawing = canvas.figure(5.2, 4.9 + 0.2 * len(named))
+    panel, drawn, areas = drawing.add_subplot(), [], []
     for number, one in enumerate(named.values()):
         known = one.labels >= 0
         x, y, area = kind.points(one.labels[known] == label, one.probabilities[known, label])
@@ -155,13 +131,13 @@ def _panel(
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(ticker.MultipleLocator((right - left) // 4))
     panel.set_aspect("equal")
-    title = canvas.plain(next(iter(named.values())).class_names[label], 30)
-    panel.set_title(f"{title}, corner enlarged" if is_good else title, fontsize=10)
-    panel.set_xlabel(kind.axes[0], fontsize=9)
-    panel.set_ylabel(kind.axes[1], fontsize=9)
+    panel.set_title("corner, enlarged" if is_good else "", fontsize=9, color=canvas.GREY)
+    panel.set_xlabel(kind.axes[0])
+    panel.set_ylabel(kind.axes[1])
     canvas.tidy(panel)
-    return drawn, areas
-
-
-def _percent(share: float) -> str:
-    return tables.percent(share).replace("%", " %")
+    pairs = zip(named, areas, strict=True)
+    texts = [
+        canvas.plain(f"{name} ({kind.area} {tables.number(area)})", 60) for name, area in pairs
+    ]
+    drawing.legend(drawn, texts, loc="outside lower center", fontsize=9)
+    canvas.save(drawing, path)

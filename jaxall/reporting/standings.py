@@ -78,18 +78,25 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [score for score in SCORES if any(score in row for row in rows)]
 
 
+def is_degenerate(row: Mapping[str, Any], score: str) -> bool:
+    """Whether a score's interval has no width, as the bootstrap's where no error was met."""
+    low = row.get(f"{score}_low", math.nan)
+    return low == row.get(f"{score}_high", math.nan)
+
+
 def leader(rows: Sequence[Mapping[str, Any]], score: str) -> int | None:
     """Position of the run that is better than every other beyond both their intervals, if any.
 
     Intervals that don't overlap are more than it takes for a difference to be real; where they do,
-    nobody leads. Nor does anyone where a run has no interval, or is alone.
+    nobody leads. Nor does anyone where a run has no interval or one without width, or is alone.
     """
     runs = [position for position, row in enumerate(rows) if row["kind"] == RUN]
-    missing = {f"{score}_low": math.nan, f"{score}_high": math.nan}
     low, high = (
-        {position: float((missing | rows[position])[key]) for position in runs} for key in missing
+        {position: rows[position].get(f"{score}_{end}", math.nan) for position in runs}
+        for end in ("low", "high")
     )
-    if len(runs) < 2 or any(math.isnan(bound) for bound in (*low.values(), *high.values())):
+    is_known = all(low[position] < high[position] for position in runs)
+    if len(runs) < 2 or not is_known:
         return None
     best = max(runs, key=lambda position: rows[position][score])
     is_clear = all(low[best] > high[position] for position in runs if position != best)
