@@ -12,34 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxall import config as config_lib
-from jaxall import files, folds, scoring, workdir
+from jaxall import folds, scored, scoring, workdir
 from jaxall.data import audit, split_file
 from jaxall.errors import UserError
-from jaxall.evaluation import predictions as predictions_lib
-from jaxall.evaluation import scores as scores_lib
 from jaxall.training import journal
-
-NEEDED = ("examples", "accuracy", "wilson_95", "per_class", "confusion")  # of every scores.json
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What a checkpoint, or several together, made of one side's pictures.
-
-    Attributes:
-        label: what it is called beside the others.
-        scores: as in its scores.json; older ones lack "intervals_95" and "subjects".
-        predictions: of each picture; None if the table is gone.
-    """
-
-    label: str
-    scores: dict[str, Any]
-    predictions: predictions_lib.Predictions | None
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of the confusion matrix."""
-        return tuple(self.scores["per_class"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +38,7 @@ class Run:
     audit: dict[str, Any] | None
     pictures: str
     subjects: int
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[scored.Evaluation, ...]
 
     @property
     def examples(self) -> int:
@@ -85,7 +61,7 @@ class CrossValidation:
     label: str
     folds: tuple[Run, ...]
     spread: dict[str, dict[str, float]]
-    pooled: Evaluation | None
+    pooled: scored.Evaluation | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +91,11 @@ def gather(folders: Sequence[pathlib.Path], side: str) -> tuple[Group, ...]:
     Raises:
         UserError: a folder holds neither, a file is damaged, or a run was never scored there.
     """
-    unique = list({folder.resolve(): folder for folder in folders}.values())
+    unique = [
+        folder
+        for place, folder in enumerate(folders)
+        if folder.resolve() not in [other.resolve() for other in folders[:place]]
+    ]
     _require_scored(unique, side)
     groups: dict[tuple[str, ...], list[Run | CrossValidation]] = {}
     for folder, label in zip(unique, _labels(unique), strict=True):
@@ -171,7 +151,7 @@ def _require_scored(folders: Sequence[pathlib.Path], side: str) -> None:
                 f"{folder} holds {len(folders_of_folds)} folds of a cross-validation that isn't "
                 "finished: the command that began it goes on with it"
             )
-        if workdir.exists(folder) and not _scored(folder, side):
+        if workdir.exists(folder) and not scored.find(folder, side):
             missing.append(folder)
     if missing:
         commands = [
@@ -183,17 +163,11 @@ def _require_scored(folders: Sequence[pathlib.Path], side: str) -> None:
         raise UserError(f"{first}{others}; wanted first: {commands[0]}", commands[1:])
 
 
-def _scored(folder: pathlib.Path, side: str) -> list[pathlib.Path]:
-    """The scores of one side in a run's folder, in the order of their steps."""
-    found = (folder / scoring.FOLDER).glob(f"{side}-*/{scoring.SCORES}")
-    return sorted(found, key=lambda path: (len(path.parent.name), path.parent.name))
-
-
 def _run(folder: pathlib.Path, label: str, side: str) -> Run:
     saved = workdir.load(folder)
     files_of_pictures = folder / workdir.SPLIT, folder / workdir.PICTURES
     pictures, subjects = split_file.fingerprint(*files_of_pictures, side)
-    paths = _scored(folder, side)
+    paths = scored.find(folder, side)
     is_single = len(paths) == 1
     kinds = [path.parent.name.removeprefix(f"{side}-") for path in paths]
     names = [label if is_single else f"{label}, {kind}" for kind in kinds]
@@ -204,22 +178,12 @@ def _run(folder: pathlib.Path, label: str, side: str) -> Run:
         audit=audit.load(folder / audit.FILE) if (folder / audit.FILE).is_file() else None,
         pictures=pictures,
         subjects=subjects,
-        evaluations=tuple(_evaluation(path, name) for path, name in zip(paths, names, strict=True)),
+        evaluations=tuple(scored.load(path, name) for path, name in zip(paths, names, strict=True)),
     )
 
 
-def _evaluation(path: pathlib.Path, label: str) -> Evaluation:
-    found = _read(path)
-    missing = [name for name in NEEDED if name not in found]
-    if missing:
-        raise UserError(f"the scores {path} are damaged: {', '.join(missing)} missing")
-    table = path.with_name(scoring.PREDICTIONS)
-    predictions = predictions_lib.load_csv(table) if table.is_file() else None
-    return Evaluation(label=label, scores=found, predictions=predictions)
-
-
 def _cross_validation(folder: pathlib.Path, label: str, side: str) -> CrossValidation:
-    summary = _read(folder / folds.SUMMARY)
+    summary = scored.read(folder / folds.SUMMARY)
     if not isinstance(summary.get("folds"), list) or side not in summary:
         raise UserError(
             f"{folder / folds.SUMMARY} has no scores of the {side} side; it has those of "
@@ -230,20 +194,10 @@ def _cross_validation(folder: pathlib.Path, label: str, side: str) -> CrossValid
     pooled = None
     if side == "test" and summary.get("pooled"):
         path = folder / scoring.FOLDER / "pooled" / scoring.SCORES
-        pooled = _evaluation(path, f"{label}, all folds pooled")
+        pooled = scored.load(path, f"{label}, all folds pooled")
     return CrossValidation(
         label=label,
         folds=tuple(_run(one, f"{label}/{one.name}", side) for one in own),
         spread=summary[side],
         pooled=pooled,
     )
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        found = scores_lib.from_json(files.read_text(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"the scores {path} can't be read: {error}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"the scores {path} can't be read: wanted a table, got {found!r:.40}")
-    return found

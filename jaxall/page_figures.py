@@ -4,7 +4,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from jaxall.comparison import Evaluation
 from jaxall.evaluation import subjects
 from jaxall.reporting import (
     by_subject,
@@ -16,6 +15,7 @@ from jaxall.reporting import (
     standings,
 )
 from jaxall.reporting.page_folder import PageFolder
+from jaxall.scored import Evaluation
 
 
 def overview(

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxall import comparison, page_figures, run_facts
-from jaxall.comparison import CrossValidation, Evaluation, Group, Run
+from jaxall.comparison import CrossValidation, Group, Run
 from jaxall.reporting import downloads, figure_data, standings, tables
 from jaxall.reporting.page_folder import PageFolder, shown
+from jaxall.scored import Evaluation
 
 IN_THE_TABLE = ("model.name", "model.init", "split.fold")  # or in its heading: not repeated
 FEW = 20  # units below which percentiles of a bootstrap reach too short

@@ -56,7 +56,8 @@ def write(
     }
     view["downloads"] = folder.listed
     path = folder.finish(page.render(view), _report(groups, sections, runs, side))
-    console.print(f"{count}, {len(groups)} sets of {side} pictures", soft_wrap=True)
+    sets = f"{len(groups)} sets" if len(groups) > 1 else "1 set"
+    console.print(f"{count}, {sets} of {side} pictures", soft_wrap=True)
     console.print(f"  {path}", soft_wrap=True)
     return path
 
@@ -104,7 +105,8 @@ def _tables(runs: Sequence[Run], folder: PageFolder) -> dict[str, Any]:
     made = {}
     for name, (records, what) in found.items():
         table = downloads.of_records(records)
-        folder.table(name, what, table)
+        if table.rows:
+            folder.table(name, what, table)
         made[name] = shown(table)
     settings = [record for run in runs for record in run_facts.settings(run)]
     for record in settings:

@@ -68,7 +68,9 @@ def main(arguments: list[str]) -> int:
     if folders and _AUGMENTATIONS.value:
         raise UserError(f"--augmentations takes no folders of runs; got {' '.join(arguments)}")
     if prepared and len(folders) > 1:
-        raise UserError(f"{prepared[0]} is a data set, to be shown alone; got {len(folders)}")
+        raise UserError(
+            f"{prepared[0]} is a data set, to be shown alone; got {len(folders)} folders"
+        )
     if prepared:
         audits.show(prepared[0], cli.console(), pathlib.Path(_OUT.value or "audit"))
     elif folders:

@@ -1,6 +1,5 @@
 """Folders of runs as training and scoring leave them, made without either."""
 
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -63,6 +62,7 @@ def run(
             "quarantined": 3,
             "contradictions": [],
         },
+        "sampling": {"sampling": "class", "epoch": 200, "classes": {class_names[-1]: 100.0}},
         "baselines": {"validation": baselines, "test": baselines},
         "versions": {"jax": "0.0.1", "devices": ["cpu", "cpu"]},
         "command": ["jaxall/train.py", "--config", "a file.py"],
@@ -152,8 +152,3 @@ def _journal(folder: pathlib.Path) -> None:
         for epoch in (1, 2, 3)
     ]
     (folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
-
-
-def changed(settings: object, **values: object) -> object:
-    """A copy of a dataclass with other values."""
-    return dataclasses.replace(settings, **values)

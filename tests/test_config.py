@@ -377,6 +377,9 @@ def test_differences_name_what_decides_the_result_and_nothing_else():
         "train.epochs: 40.0 -> 3.0",
     ]
     assert config.differences(old, old) == []
+    deciding = config.deciding(new)
+    assert deciding["train.epochs"] == 3.0 and deciding["seed"] == 3
+    assert not {"data.root", "loader.threads", "train.log_every"} & deciding.keys()
 
 
 def test_an_unknown_flag_ends_in_one_line_that_names_the_nearest(capsys, monkeypatch):

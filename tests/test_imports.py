@@ -81,13 +81,11 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("numpy", "rich"),
     ),
-    "comparison": (
-        ("config", "data", "evaluation", "folds", "scoring", "training", "workdir"),
-        (),
-    ),
+    "scored": (("evaluation", "scoring"), ()),
+    "comparison": (("config", "data", "folds", "scored", "scoring", "training", "workdir"), ()),
     "run_facts": (("comparison", "config", "data"), ()),
-    "page_figures": (("comparison", "evaluation", "reporting"), ()),
-    "page_sections": (("comparison", "page_figures", "reporting", "run_facts"), ()),
+    "page_figures": (("evaluation", "reporting", "scored"), ()),
+    "page_sections": (("comparison", "page_figures", "reporting", "run_facts", "scored"), ()),
     "pages": (
         ("comparison", "evaluation", "page_sections", "reporting", "run_facts"),
         ("rich",),

@@ -83,7 +83,9 @@ def fingerprint(path: pathlib.Path, digests: pathlib.Path, side: str) -> tuple[s
             rows = [row for row in csv.DictReader(file) if row["side"] == side]
         content = sorted(f"{known[row['path']]} {row['class']}\n" for row in rows)
         subjects = {row["subject"] for row in rows if row["subject"]}
-    except (OSError, csv.Error, KeyError) as error:
+    except (OSError, csv.Error) as error:
+        raise errors.UserError(f"can't read {path} or {digests.name}: {error}") from error
+    except KeyError as error:
         raise errors.UserError(f"{path} and {digests.name} are damaged: no {error}") from error
     text = "".join(content).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest(), len(subjects)

@@ -26,7 +26,7 @@ def embed(svg: str, name: str, label: str) -> str:
             element.set("href", f"#{name}-{href[1:]}")
         if clip.startswith("url(#"):
             references.add(clip[5:-1])
-            element.set("clip-path", f"url(#{name}-{clip[5:-1]}")
+            element.set("clip-path", f"url(#{name}-{clip[5:-1]})")
     for element in list(root.iter()):
         own = element.attrib.pop("id", None)
         if own in references:

@@ -11,6 +11,7 @@ from jaxall.errors import UserError
 from jaxall.reporting import downloads, inline
 
 INDEX, REPORT, DATA, FIGURES = "index.html", "report.json", "data", "figures"
+LONGEST = 100  # characters of a file's name that come from a name
 _OURS = re.compile(rf"({DATA}|{FIGURES})/[\w-]+\.(csv|json|svg)")
 
 
@@ -80,11 +81,11 @@ class PageFolder:
         return self._out / INDEX
 
     def _slug(self, name: str) -> str:
-        """Of letters, digits and hyphens, and not yet taken."""
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
-        taken = {file.partition("/")[2].partition(".")[0] for file in self._written}
-        numbers = (f"{slug}-{number}" for number in range(2, len(taken) + 3))
-        return next(one for one in (slug, *numbers) if one not in taken)
+        """Of letters, digits and hyphens, and not yet taken, whatever the letters' case."""
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:LONGEST] or "table"
+        taken = {file.partition("/")[2].partition(".")[0].lower() for file in self._written}
+        numbered = (f"{slug}-{number}" for number in range(2, len(taken) + 3))
+        return next(one for one in (slug, *numbered) if one.lower() not in taken)
 
     def _clear(self) -> None:
         try:
