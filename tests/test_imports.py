@@ -57,6 +57,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("jax", "numpy", "rich"),
     ),
     "learners": (("config", "models", "data", "training"), ("flax", "numpy")),
+    "preparing": (("data", "reporting"), ("rich",)),
     "audits": (("workdir", "data", "reporting"), ("numpy", "rich")),
     "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
     "trained": (

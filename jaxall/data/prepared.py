@@ -1,9 +1,13 @@
 """The folder of a prepared data set: how it comes to be, and whether it still is what it was.
 
 pictures/        as in the archive         manifest.csv   what is known of every picture
-quarantine.csv   pictures that are left out, and why
+quarantine.csv   pictures that are left out, and why, if there are any
+audit.json       copies, giveaways and outliers among the labelled pictures
 files.sha256     of all of these, for `sha256sum --check`
 prepared.json    what it was made from and how; written last of all
+
+tfds/            the same pictures as TFDS records, where they are asked for; they have checksums of
+their own.
 
 Until then it lies in a hidden folder beside the place where it will appear.
 """
@@ -21,6 +25,7 @@ from jaxall import errors, files
 from jaxall.data import containers
 
 PICTURES, MANIFEST, QUARANTINE = "pictures", "manifest.csv", "quarantine.csv"
+RECORDS = "tfds"
 SUMS, RECORD = "files.sha256", "prepared.json"
 _SOURCE, _UNFINISHED = "source.sha256", "data"  # in the hidden folder
 
