@@ -21,6 +21,7 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall.data import decoding, pipeline
     from jaxall.evaluation import predictions
     from jaxall.reporting import progress
+    from jaxall.training import views as views_lib
 
 # port and evaluate have these flags too, and all may be imported into one process.
 _OUT = flags.DEFINE_string(
@@ -28,6 +29,12 @@ _OUT = flags.DEFINE_string(
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "best", "best, latest, or a step", allow_override=True
+)
+_TTA = flags.DEFINE_string(
+    "tta",
+    "none",
+    "views whose probabilities are averaged: none, dihedral8, rotations:K",
+    allow_override=True,
 )
 UNREADABLE = 2  # exit code where the table was written but pictures are missing from it
 
@@ -63,19 +70,19 @@ def readable(paths: list[pathlib.Path]) -> tuple[list[str], list[str]]:
 
 
 def predict(
-    folder: pathlib.Path, paths: list[str], checkpoint: str
+    folder: pathlib.Path, paths: list[str], checkpoint: str, views: str = "none"
 ) -> tuple[predictions.Predictions, list[str]]:
     """Probabilities for the pictures that decode, and a line for each that does not.
 
     Raises:
-        UserError: no run, no such checkpoint, no pictures, or none that decodes.
+        UserError: no run, no such checkpoint or views, no pictures, or none that decodes.
     """
     console = cli.console()
     run = workdir.load(folder)
     good, bad = readable(find_pictures(paths))
     if not good:
         raise UserError(f"none of {len(bad)} pictures can be read", bad)
-    model = trained.load(run, checkpoint)
+    model = trained.load(run, checkpoint, views)
     source = pipeline.PictureSource(
         paths=tuple(good), labels=[-1] * len(good), preprocessing=run.preprocessing
     )
@@ -94,8 +101,11 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--out: {out} is a folder; wanted the name of a table")
     if out.suffix.lower() in decoding.IMAGE_SUFFIXES:
         raise UserError(f"--out: {out} has the name of a picture; wanted that of a table, as a.csv")
+    views_lib.find(_TTA.value)
     runtime.configure()
-    predictions, bad = predict(pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value)
+    predictions, bad = predict(
+        pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value, _TTA.value
+    )
     predictions.save_csv(out)
     counts = np.bincount(predictions.predicted, minlength=len(predictions.class_names))
     console = cli.console()

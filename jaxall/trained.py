@@ -11,6 +11,7 @@ from jaxall import models, workdir
 from jaxall.data import pipeline
 from jaxall.evaluation.predictions import Predictions
 from jaxall.training import checkpoints, infer
+from jaxall.training import views as views_lib
 
 BATCH_SIZE = 32
 
@@ -24,12 +25,14 @@ class Trained:
         step: of the checkpoint.
         variables: {"params", "batch_stats"}.
         predictor: the compiled network.
+        views: what it sees of a picture, see `training.views`.
     """
 
     run: workdir.Run
     step: int
     variables: Any
     predictor: infer.Predictor
+    views: str = views_lib.NONE
 
     def predict(
         self,
@@ -51,11 +54,11 @@ class Trained:
         )
 
 
-def load(run: workdir.Run, which: str) -> Trained:
+def load(run: workdir.Run, which: str, views: str = views_lib.NONE) -> Trained:
     """Restores the checkpoint "best", "latest" or of a step.
 
     Raises:
-        UserError: there is no such checkpoint, or it doesn't fit the model.
+        UserError: there is no such checkpoint, or it doesn't fit the model; or no such views.
     """
     step = checkpoints.find(run.workdir, which)
     settings = run.config.model
@@ -70,7 +73,8 @@ def load(run: workdir.Run, which: str) -> Trained:
         run=run,
         step=step,
         variables=checkpoints.load_variables(run.workdir, step, dict(abstract)),
-        predictor=infer.Predictor(module.apply, run.preprocessing.normalise),
+        predictor=infer.Predictor(module.apply, run.preprocessing.normalise, views=views),
+        views=views,
     )
 
 

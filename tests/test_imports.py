@@ -65,7 +65,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("jax", "numpy"),
     ),
     "scoring": (
-        ("assembly", "evaluation", "reporting", "trained", "workdir"),
+        ("assembly", "evaluation", "reporting", "trained", "training", "workdir"),
         ("rich",),
     ),
     "folds": (

@@ -17,8 +17,8 @@ class Recorder:
 
     fed: list[np.ndarray]  # one array [N,S,S,3] a call, in the order of the calls
 
-    def __init__(self, apply, normalise):
-        del apply
+    def __init__(self, apply, normalise, views="none"):
+        del apply, views
         self._normalise = normalise
 
     def __call__(self, variables, batches, progress=lambda done: None):

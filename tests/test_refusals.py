@@ -187,6 +187,11 @@ def test_a_refused_start_does_not_bind_the_next_one(refused_training, tmp_path, 
 def test_evaluate_wants_one_run(refused, tmp_path):
     assert refused(evaluate.main) == "evaluate takes one run's folder; got none"
     assert refused(evaluate.main, "a", "b").startswith("evaluate takes one run's folder; got ")
+    assert refused(evaluate.main, "a", "b").endswith(
+        "several need --ensemble=mean, logits, vote or kappa"
+    )
+    line = refused(evaluate.main, "a", keep=1)
+    assert line == "--keep chooses among the runs of an ensemble; wanted --ensemble too"
     missing = "config.json, run.json, split.csv, pictures.sha256 missing"
     assert refused(evaluate.main, tmp_path) == f"{tmp_path} is not the folder of a run: {missing}"
     line = refused(predict.main, tmp_path / "gone", tmp_path)
@@ -223,6 +228,21 @@ def test_a_run_whose_files_are_damaged_is_refused(refused, run, tmp_path):
             (tmp_path / kept).write_bytes((run / kept).read_bytes())
         (tmp_path / name).write_bytes(b"{\xff")
         assert f"{tmp_path}/{name}" in refused(evaluate.main, tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"ensemble": "kappa"}, {"ensemble": "mean", "keep": 1}])
+def test_an_ensemble_is_not_scored_on_the_side_that_it_was_chosen_by(refused, run, options):
+    line = refused(evaluate.main, run, run, split="validation", **options)
+    assert line == (
+        "--split=validation: --ensemble=kappa and --keep choose by the validation side, whose "
+        "scores would flatter; wanted --split=test"
+    )
+
+
+def test_views_that_there_are_not_are_refused(refused, run, drawn):
+    wanted = "unknown views 'dihedral4'; there are none, dihedral8, rotations:K (K from 1 to 360)"
+    assert refused(evaluate.main, run, tta="dihedral4") == wanted
+    assert refused(predict.main, run, drawn, tta="dihedral4") == wanted
 
 
 def test_predict_wants_a_run_and_pictures(refused, run, tmp_path):

@@ -7,12 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
+from PIL import Image
 from sklearn import metrics as sk
 
-from jaxall import config, evaluate, predict, train, workdir
+from jaxall import config, evaluate, predict, runtime, train, workdir
 from jaxall.data import split_file, splits, synthetic
 from jaxall.errors import UserError
-from jaxall.evaluation import predictions, shortcuts
+from jaxall.evaluation import ensemble, predictions, shortcuts
 from jaxall.training import checkpoints
 from tests import programs
 
@@ -21,6 +23,7 @@ from tests import programs
 def _tiny():
     with pytest.MonkeyPatch.context() as patch:
         programs.register_tiny(patch)
+        patch.setattr(runtime, "configure", lambda: None)
         yield
 
 
@@ -67,7 +70,9 @@ def test_every_side_is_scored_whole_with_the_numbers_of_scikit_learn(folder, sid
         "kappa": sk.cohen_kappa_score(labels, likely),
         "matthews": sk.matthews_corrcoef(labels, likely),
         "auroc": sk.roc_auc_score(labels, p, multi_class="ovr", average="macro"),
+        "average_precision": sk.average_precision_score(labels, p),
         "loss": sk.log_loss(labels, p),
+        "brier": sk.brier_score_loss(labels, p),
     }
     assert {name: record[name] for name in wanted} == pytest.approx(wanted, abs=1e-12)
     assert record["confusion"] == sk.confusion_matrix(labels, likely, labels=range(4)).tolist()
@@ -80,6 +85,21 @@ def test_every_side_is_scored_whole_with_the_numbers_of_scikit_learn(folder, sid
             value = math.nan if row[key] is None else row[key]
             assert value == pytest.approx(column[index], abs=1e-12, nan_ok=True), (name, key)
         assert row["auroc"] == pytest.approx(sk.roc_auc_score(labels == index, p[:, index]))
+
+
+def test_an_evaluation_speaks_of_subjects(folder):
+    record, found = evaluated(folder, "test")
+    assert record["intervals_95"]["unit"] == "subjects"
+    assert record["intervals_95"]["units"] == len(set(found.subjects))
+    low, high = record["intervals_95"]["bounds"]["accuracy"]
+    assert 0 <= low <= record["accuracy"] <= high <= 1
+    (target,) = [path for path in (folder / "evaluation").iterdir() if path.name[:4] == "test"]
+    lines = (target / "subjects.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[0] for line in lines} == set(found.subjects)
+    assert record["subjects"]["count"] == len(lines)
+    for name in ("confusion", "roc", "pr", "reliability", "subjects"):
+        with Image.open(target / f"{name}.png") as plot:
+            assert plot.size[0] > 100
 
 
 def test_baselines_are_those_of_the_pictures(folder):
@@ -144,3 +164,62 @@ def test_predict_agrees_with_evaluate_on_files_of_any_order(folder):
     np.testing.assert_allclose(
         alone.probabilities, predicted.probabilities[:1], rtol=1e-5, atol=1e-7
     )
+
+
+def test_views_are_averaged_and_said(folder):
+    evaluate.evaluate(folder, "test", "best", "", "dihedral8")
+    step = checkpoints.find(folder, "best")
+    target = folder / "evaluation" / f"test-step{step}-dihedral8"
+    record = json.loads((target / "scores.json").read_text())
+    assert record["tta"] == "dihedral8"
+    assert record["title"].endswith(f"step {step}, dihedral8")
+    found = predictions.load_csv(target / "predictions.csv")
+    paths = [str(folder.parent / "drawn" / "Original" / name) for name in found.names]
+    predicted, _ = predict.predict(folder, paths, "best", "dihedral8")
+    assert predicted.probabilities.tobytes() == found.probabilities.tobytes()
+    _, plain = evaluated(folder, "test")
+    assert not np.array_equal(plain.probabilities, found.probabilities)
+
+
+@pytest.fixture(scope="module")
+def sibling(folder, tmp_path_factory):
+    """A run on the same pictures with other weights, worse for its few steps."""
+    run = workdir.load(folder)
+    settings = programs.tiny_config(run.config.data.root)
+    settings.seed, settings.train.epochs = 5, 1.0
+    other = tmp_path_factory.mktemp("sibling") / "run"
+    train.train(settings, other, programs.quiet())
+    return other
+
+
+@pytest.mark.parametrize("by", ["mean", "kappa"])
+def test_several_runs_predict_together(folder, sibling, tmp_path, by):
+    for one in (folder, sibling):
+        evaluated(one, "validation")
+    members = [evaluated(one, "test")[1] for one in (folder, sibling)]
+    validation = [evaluated(one, "validation")[1] for one in (folder, sibling)]
+    names = [str(one) for one in (folder, sibling)]
+    with flagsaver.flagsaver(ensemble=by, out=str(tmp_path / "together")):
+        assert evaluate.main(names) == 0
+    found = predictions.load_csv(tmp_path / "together" / "predictions.csv")
+    wanted = ensemble.combine(members, by, validation)
+    assert found.probabilities.tobytes() == wanted.probabilities.tobytes()
+    assert (found.names, found.subjects) == (wanted.names, wanted.subjects)
+    record = json.loads((tmp_path / "together" / "scores.json").read_text())
+    assert (record["ensemble"], record["members"]) == (by, names)
+    assert record["accuracy"] == np.mean(wanted.predicted == wanted.labels)
+    if by == "kappa":
+        assert record["weights"] == ensemble.kappa_weights(validation).tolist()
+
+
+def test_only_the_best_runs_on_validation_are_kept(folder, sibling):
+    runs = [sibling, folder]
+    validation = [evaluated(one, "validation")[1] for one in runs]
+    (best,) = ensemble.select(validation, most=1)
+    evaluate.evaluate_together(runs, "test", "best", "", by="mean", keep=1)
+    target = sibling / "evaluation" / "test-mean-of-1"
+    record = json.loads((target / "scores.json").read_text())
+    assert record["members"] == [str(runs[best])]
+    found = predictions.load_csv(target / "predictions.csv")
+    _, alone = evaluated(runs[best], "test")
+    np.testing.assert_array_equal(found.probabilities, alone.probabilities)

@@ -1,7 +1,9 @@
 """The table of a model's scores, from its predictions or, while it trains, from a confusion matrix.
 
-To add a score, write a function in metrics.py and name it in one of the four tables here; files,
+To add a score, write a function in metrics.py and name it in one of the five tables here; files,
 tables and plots pick it up.
+
+Of two classes the last named is the positive one.
 """
 
 import json
@@ -12,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jaxall.evaluation import metrics, predictions
+from jaxall.evaluation import calibration, metrics, predictions
 
 # confusion matrix -> number
-OVERALL: dict[str, Callable[[np.ndarray], float]] = {
+OVERALL: dict[str, Callable[[np.ndarray], metrics.Figure]] = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
     "f1_macro": metrics.f1_macro,
@@ -23,10 +25,18 @@ OVERALL: dict[str, Callable[[np.ndarray], float]] = {
     "kappa": metrics.cohen_kappa,
     "matthews": metrics.matthews,
 }
+# confusion matrix of two classes -> number
+OF_TWO_CLASSES: dict[str, Callable[[np.ndarray], metrics.Figure]] = {
+    "sensitivity": lambda confusion: metrics.recall(confusion)[..., -1],
+    "specificity": lambda confusion: metrics.specificity(confusion)[..., -1],
+}
 # labels, probabilities -> number
 OVERALL_FROM_PROBABILITIES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "auroc": metrics.auroc_macro,
+    "average_precision": metrics.average_precision_macro,
     "loss": metrics.negative_log_likelihood,
+    "brier": calibration.brier,
+    "calibration_error": calibration.expected_error,
 }
 # confusion matrix -> one number per class
 PER_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -39,16 +49,25 @@ PER_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 # labels, probabilities -> one number per class
 PER_CLASS_FROM_PROBABILITIES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "auroc": metrics.auroc_per_class,
+    "average_precision": metrics.average_precision_per_class,
 }
 # Shown with four decimals; whatever isn't named here is a share of pictures, shown in percent.
-NOT_SHARES = frozenset({"kappa", "matthews", "auroc", "loss"})
+NOT_SHARES = frozenset(
+    {"kappa", "matthews", "auroc", "average_precision", "loss", "brier", "calibration_error"}
+)
+
+
+def by_confusion(classes: int) -> dict[str, Callable[[np.ndarray], metrics.Figure]]:
+    """The overall scores that a confusion matrix of so many classes has."""
+    return OVERALL | (OF_TWO_CLASSES if classes == 2 else {})
 
 
 def from_confusion(confusion: npt.ArrayLike, class_names: Sequence[str]) -> dict[str, Any]:
     """Every score that needs no probabilities; those that do are left out, not NaN.
 
     Keys: those of `OVERALL`, "wilson_95" [low, high] of the accuracy, "examples", "confusion"
-    (nested list), and "per_class": class name -> `PER_CLASS`'s keys. Plain Python numbers.
+    (nested list), and "per_class": class name -> `PER_CLASS`'s keys; with two classes those of
+    `OF_TWO_CLASSES` and "positive_class". Plain Python numbers.
 
     Raises:
         ValueError: the matrix isn't [K,K] for K class names.
@@ -59,7 +78,8 @@ def from_confusion(confusion: npt.ArrayLike, class_names: Sequence[str]) -> dict
     columns = {name: function(matrix).tolist() for name, function in PER_CLASS.items()}
     return {
         "examples": int(matrix.sum()),
-        **{name: function(matrix) for name, function in OVERALL.items()},
+        **({"positive_class": class_names[-1]} if k == 2 else {}),
+        **{name: float(function(matrix)) for name, function in by_confusion(k).items()},
         "wilson_95": list(metrics.wilson_95(matrix)),
         "per_class": _by_class(columns, class_names),
         "confusion": matrix.astype(np.int64).tolist(),

@@ -18,7 +18,12 @@ def over_runs(found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]
         By score; all four are NaN where the score of any run is, for a mean over the others would
         be one over easier data. The deviation of a single run is NaN.
     """
-    names = [*scores_lib.OVERALL, *scores_lib.OVERALL_FROM_PROBABILITIES]
+    tables = (
+        scores_lib.OVERALL,
+        scores_lib.OF_TWO_CLASSES,
+        scores_lib.OVERALL_FROM_PROBABILITIES,
+    )
+    names = [name for table in tables for name in table]
     return {
         name: _spread(np.array([one[name] for one in found], np.float64))
         for name in names

@@ -1,15 +1,9 @@
-"""Plots as PNG files: the same input gives the same bytes, and any thread may draw.
-
-Matplotlib's objects are used directly, without pyplot's global state. Colours are Okabe and Ito's,
-told apart by colour-blind readers; curves differ in dash as well.
-"""
+"""Plots of scores, of a run's course, and of pictures."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,18 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from etils import epy
 
-from jaxall import files
 from jaxall.evaluation import metrics, predictions, scores
-from jaxall.reporting import tables
+from jaxall.reporting import canvas, tables
+from jaxall.reporting.canvas import COLOURS, DOTS_PER_INCH, GREY
 
 with epy.lazy_imports():  # a run draws nothing before its first epoch has ended
-    from matplotlib import axes, figure, layout_engine, lines, ticker
-    from matplotlib.backends import backend_agg
+    from matplotlib import axes, lines, ticker
 
-DOTS_PER_INCH = 144
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)))
-GREY = "#767676"
 CAPTION_CHARACTERS, CAPTION_LINES = 26, 3
 MARKERS_UP_TO = 40  # epochs; beyond, dots would hide the curve
 CORNER_ABOVE = 0.95  # AUROC from which the upper left corner is enlarged
@@ -57,9 +46,9 @@ def confusion_matrix(
     counts = np.asarray(confusion, np.int64)
     totals = counts.sum(1, keepdims=True)
     shades = np.sqrt(counts / np.maximum(totals, 1))
-    k, names = len(class_names), [_plain(name, 14) for name in class_names]
+    k, names = len(class_names), [canvas.plain(name, 14) for name in class_names]
     side = 1.9 + max(0.95 * k, 2.2)
-    drawing = _figure(side + 0.3, side)
+    drawing = canvas.figure(side + 0.3, side)
     panel = drawing.add_subplot()
     panel.imshow(shades, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(k, k):
@@ -79,8 +68,8 @@ def confusion_matrix(
     panel.tick_params(which="both", length=0)
     panel.set_xlabel("predicted class")
     panel.set_ylabel("true class")
-    panel.set_title(_plain(title, 14 * k), fontsize=11)
-    _save(drawing, path)
+    panel.set_title(canvas.plain(title, 14 * k), fontsize=11)
+    canvas.save(drawing, path)
 
 
 def roc(
@@ -93,13 +82,13 @@ def roc(
     known = predictions.labels >= 0
     labels, probabilities = predictions.labels[known], predictions.probabilities[known]
     areas = metrics.auroc_per_class(labels, probabilities)
-    names = [_plain(name, 34) for name in predictions.class_names]
+    names = [canvas.plain(name, 34) for name in predictions.class_names]
     texts = [
         f"{name} (AUROC {tables.number(area)})" for name, area in zip(names, areas, strict=True)
     ]
     corner = bool((areas > CORNER_ABOVE).any())
     legend_lines = 1 + sum(text.count("\n") + 1 for text in texts)
-    drawing = _figure(9.6 if corner else 5.2, 5 + 0.2 * legend_lines / (2 if corner else 1))
+    drawing = canvas.figure(9.6 if corner else 5.2, 5 + 0.2 * legend_lines / (2 if corner else 1))
     panels = drawing.subplots(1, 2 if corner else 1, squeeze=False)[0]
     curves = [metrics.roc_curve(labels == k, column) for k, column in enumerate(probabilities.T)]
     drawn = _roc_curves(panels[0], curves, start=0, step=20)
@@ -110,8 +99,43 @@ def roc(
     drawing.legend(
         drawn, ["chance", *texts], loc="outside lower center", ncols=len(panels), fontsize=9
     )
-    drawing.suptitle(_plain(title, 56 * len(panels)), fontsize=11)
-    _save(drawing, path)
+    drawing.suptitle(canvas.plain(title, 56 * len(panels)), fontsize=11)
+    canvas.save(drawing, path)
+
+
+def precision_recall(
+    predictions: predictions.Predictions, path: str | os.PathLike[str], title: str = ""
+) -> None:
+    """Each class against the rest, over the labelled pictures; a missing class has no curve.
+
+    A short tick at the left is the class's share of the pictures: the precision of mere guesses.
+    """
+    known = predictions.labels >= 0
+    labels, probabilities = predictions.labels[known], predictions.probabilities[known]
+    areas = metrics.average_precision_per_class(labels, probabilities)
+    names = [canvas.plain(name, 30) for name in predictions.class_names]
+    pairs = zip(names, areas, strict=True)
+    texts = [f"{name} (average precision {tables.number(area)})" for name, area in pairs]
+    drawing = canvas.figure(5.2, 5 + 0.2 * sum(text.count("\n") + 1 for text in texts))
+    panel, drawn = drawing.add_subplot(), []
+    for k, column in enumerate(probabilities.T):
+        precisions, recalls, _ = metrics.precision_recall_curve(labels == k, column)
+        x, y = np.append(0, recalls), np.append(precisions[:1], precisions)
+        drawn += panel.step(100 * x[: len(y)], 100 * y, where="pre", **canvas.look(k))
+        if (labels == k).any():
+            share = [100 * np.mean(labels == k)] * 2
+            panel.plot([-2, 3], share, color=COLOURS[k % len(COLOURS)], linewidth=1)
+    panel.set_xlim(-2, 102)
+    panel.set_ylim(-2, 102)
+    panel.xaxis.set_major_locator(ticker.MultipleLocator(20))
+    panel.yaxis.set_major_locator(ticker.MultipleLocator(20))
+    panel.set_aspect("equal")
+    panel.set_xlabel("recall (% of the class that is found)")
+    panel.set_ylabel("precision (% of what is called so)")
+    canvas.tidy(panel)
+    drawing.legend(drawn, texts, loc="outside lower center", fontsize=9)
+    drawing.suptitle(canvas.plain(title, 56), fontsize=11)
+    canvas.save(drawing, path)
 
 
 def learning_curves(
@@ -131,7 +155,7 @@ def learning_curves(
         raise ValueError("wanted at least one epoch to plot, got none")
     has_rates = bool(np.isfinite(_column(epochs, "learning_rate")).any())
     heights = [2.6, 2.6, 1.3] if has_rates else [2.6, 2.6]
-    drawing = _figure(8.5, sum(heights) + 0.7)
+    drawing = canvas.figure(8.5, sum(heights) + 0.7)
     panels = drawing.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     _losses(panels[0], epochs)
     _shares(panels[1], epochs)
@@ -141,7 +165,7 @@ def learning_curves(
         panel.ticklabel_format(axis="y", scilimits=(-2, 3))
     _mark_best(panels, epochs, best_by)
     for panel in panels:
-        _tidy(panel)
+        canvas.tidy(panel)
     for panel in panels[:2]:
         shown = panel.get_legend_handles_labels()
         panel.legend(*shown, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9, frameon=False)
@@ -149,9 +173,9 @@ def learning_curves(
     panels[-1].set_xlim(numbers.min() - 0.5, numbers.max() + 0.5)
     panels[-1].xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
     panels[-1].set_xlabel("epoch")
-    panels[0].set_title(_plain(title, 70), fontsize=11)
+    panels[0].set_title(canvas.plain(title, 70), fontsize=11)
     drawing.align_ylabels()
-    _save(drawing, path)
+    canvas.save(drawing, path)
 
 
 def contact_sheet(
@@ -170,12 +194,12 @@ def contact_sheet(
     if not images or len(images) != len(captions) or columns < 1:
         came = f"{len(images)} pictures, {len(captions)} captions, {columns} columns"
         raise ValueError(f"wanted as many captions as pictures, one column or more, got {came}")
-    texts = [_plain(caption, CAPTION_CHARACTERS, CAPTION_LINES) for caption in captions]
+    texts = [canvas.plain(caption, CAPTION_CHARACTERS, CAPTION_LINES) for caption in captions]
     columns, rows = min(columns, len(images)), math.ceil(len(images) / columns)
     side, gap, line = 224, 12, 20  # in pixels, as are all lengths on a sheet
     row_height = side + 2 * gap + line * max(text.count("\n") + 1 for text in texts)
     width, height = columns * (side + gap) + gap, rows * row_height + gap
-    drawing = _figure(width / DOTS_PER_INCH, height / DOTS_PER_INCH, arrange=False)
+    drawing = canvas.figure(width / DOTS_PER_INCH, height / DOTS_PER_INCH, arrange=False)
     sheet = drawing.add_axes((0, 0, 1, 1))
     for position, (image, text) in enumerate(zip(images, texts, strict=True)):
         row, column = divmod(position, columns)
@@ -187,7 +211,7 @@ def contact_sheet(
     sheet.set_xlim(0, width)
     sheet.set_ylim(height, 0)
     sheet.set_axis_off()
-    _save(drawing, path)
+    canvas.save(drawing, path)
 
 
 def _roc_curves(
@@ -196,8 +220,7 @@ def _roc_curves(
     """Draw chance and the curves, from `start` % true and to 100 - `start` % false positives."""
     drawn = panel.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=":")
     for k, (false_alarms, hits, _) in enumerate(curves):
-        look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k % len(DASHES)]}
-        drawn += panel.plot(100 * false_alarms, 100 * hits, linewidth=1.8, **look)
+        drawn += panel.plot(100 * false_alarms, 100 * hits, linewidth=1.8, **canvas.look(k))
     margin = (100 - start) / 50
     panel.set_xlim(-margin, 100 - start + margin)
     panel.set_ylim(start - margin, 100 + margin)
@@ -206,7 +229,7 @@ def _roc_curves(
     panel.set_aspect("equal")
     panel.set_xlabel("false positives (% of the other classes)")
     panel.set_ylabel("true positives (% of the class)")
-    _tidy(panel)
+    canvas.tidy(panel)
     return drawn
 
 
@@ -264,32 +287,3 @@ def _column(epochs: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     values = [epoch.get(key) for epoch in epochs]
     column = np.array([math.nan if value is None else value for value in values], np.float64)
     return np.where(np.isfinite(column), column, np.nan)
-
-
-def _plain(text: str, width: int, most_lines: int | None = None) -> str:
-    """The text wrapped, long words cut; a dollar sign stays one and begins no formula."""
-    wrapped = [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
-    if most_lines is not None and len(wrapped) > most_lines:
-        wrapped = [*wrapped[: most_lines - 1], wrapped[most_lines - 1][: width - 1] + "…"]
-    return "\n".join(wrapped).replace("$", r"\$")
-
-
-def _tidy(panel: axes.Axes) -> None:
-    panel.grid(color="#E0E0E0", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-
-
-def _figure(width: float, height: float, arrange: bool = True) -> figure.Figure:
-    """An empty figure, in inches; arranged, it keeps panels and labels apart and inside."""
-    layout = layout_engine.ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1) if arrange else None
-    drawing = figure.Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
-    backend_agg.FigureCanvasAgg(drawing)
-    return drawing
-
-
-def _save(drawing: figure.Figure, path: str | os.PathLike[str]) -> None:
-    """Write the file whole or not at all, without date or program in it."""
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    files.write(path, buffer.getvalue())

@@ -4,7 +4,7 @@ NaN is a dash. Every text is shown as it is: brackets in a class name are no mar
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box, table, text
@@ -20,7 +20,10 @@ WORDS = {
     "kappa": "Cohen's kappa",
     "matthews": "Matthews correlation",
     "auroc": "AUROC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
 }
+NARROW = {"average_precision": "av. prec."}  # where a column has no room for the words
 # key of an epoch's record: (heading, width, decimals; None means percent)
 EPOCH_COLUMNS: dict[str, tuple[str, int, int | None]] = {
     "epoch": ("epoch", 5, 0),
@@ -67,8 +70,10 @@ def score_table(
 ) -> table.Table:
     """Overall scores above the scores of each class, as one renderable.
 
-    `scores` as from `evaluation.scores`. `baselines` are accuracies (0..1) by name, shown under
-    the model's; one that the model doesn't beat is marked so.
+    Fits 100 columns. `scores` as from `evaluation.scores`, with "intervals_95" (of
+    `evaluation.intervals`) and "subjects" (of `evaluation.subjects.summary`) if there are any.
+    `baselines` are accuracies (0..1) by name, shown under the model's; one that the model doesn't
+    beat is marked so.
     """
     both = table.Table.grid()
     both.title, both.title_justify = text.Text(title, style="bold"), "left"
@@ -125,22 +130,74 @@ def epoch_cells(record: Mapping[str, Any]) -> list[str]:
 
 
 def _overall_table(scores: Mapping[str, Any], baselines: Mapping[str, float]) -> table.Table:
+    intervals = scores.get("intervals_95") or {
+        "unit": "pictures",
+        "units": scores["examples"],
+        "bounds": {"accuracy": scores["wilson_95"]},
+    }
     result = table.Table(box=box.SIMPLE_HEAD, show_edge=False)
     result.add_column("score")
     result.add_column("value", justify="right", no_wrap=True)
-    result.add_column("")
+    result.add_column(f"95% interval over {intervals['units']:,} {intervals['unit']}")
     result.add_row("pictures", str(scores["examples"]))
-    accuracy, bounds = scores["accuracy"], [percent(bound) for bound in scores["wilson_95"]]
-    result.add_row("accuracy", percent(accuracy), f"95% interval {bounds[0]} to {bounds[1]}")
+    for name in _present(scores):
+        result.add_row(_worded(name, scores), score(name, scores[name]), _interval(name, intervals))
+        if name == "accuracy":
+            for row in _baseline_rows(scores["accuracy"], baselines):
+                result.add_row(*row[:3], style=row[3])
+    if scores.get("subjects"):
+        result.add_section()
+        for row in _subject_rows(scores["subjects"]):
+            result.add_row(*row)
+    return result
+
+
+def _present(scores: Mapping[str, Any]) -> list[str]:
+    """The overall scores that are there, in the order in which they are shown."""
+    tables = (
+        scores_module.OVERALL,
+        scores_module.OF_TWO_CLASSES,
+        scores_module.OVERALL_FROM_PROBABILITIES,
+    )
+    return [name for table in tables for name in table if name in scores]
+
+
+def _worded(name: str, scores: Mapping[str, Any]) -> text.Text:
+    """A score's name; of those of two classes also which is the positive one."""
+    is_of_two = name in scores_module.OF_TWO_CLASSES
+    return text.Text(wording(name) + (f" ({scores['positive_class']})" if is_of_two else ""))
+
+
+def _interval(name: str, intervals: Mapping[str, Any]) -> str:
+    if name not in intervals["bounds"]:
+        return ""
+    low, high = (score(name, bound) for bound in intervals["bounds"][name])
+    return DASH if low == high == DASH else f"{low} to {high}"
+
+
+def _baseline_rows(
+    accuracy: float, baselines: Mapping[str, float]
+) -> Iterator[tuple[text.Text, str, str, str]]:
+    """Name, accuracy, by how much the model is better, and the row's style."""
     for baseline, share in baselines.items():
         lead = f"model {100 * (accuracy - share):+.2f} points"
         note, style = (f"{lead}, not beaten", "red") if accuracy <= share else (lead, "dim")
         note = "" if math.isnan(accuracy - share) else note
-        result.add_row(text.Text(f"  baseline: {baseline}"), percent(share), note, style=style)
-    names = [*scores_module.OVERALL, *scores_module.OVERALL_FROM_PROBABILITIES]
-    for name in [name for name in names if name in scores and name != "accuracy"]:
-        result.add_row(wording(name), score(name, scores[name]))
-    return result
+        yield text.Text(f"  baseline: {baseline}"), percent(share), note, style
+
+
+def _subject_rows(subjects: Mapping[str, Any]) -> Iterator[tuple[str | text.Text, str, str]]:
+    """Of `evaluation.subjects.summary`: name, value, note."""
+    of_one_class = subjects["of_one_class"]
+    yield "subjects", str(subjects["count"]), ""
+    right = f"{subjects['majority_right']} of {of_one_class}"
+    yield "  named rightly by most pictures", percent(subjects["majority_accuracy"]), right
+    least, median = (percent(subjects[f"{name}_accuracy"]) for name in ("least", "median"))
+    mean = percent(subjects["mean_accuracy"])
+    yield "  a subject's accuracy, mean", mean, f"least {least}, median {median}"
+    for name, own in subjects["per_class"].items():
+        note = f"{own['majority_right']} of {own['count']} named rightly"
+        yield text.Text(f"    {name}"), percent(own["mean_accuracy"]), note
 
 
 def _class_table(per_class: Mapping[str, Mapping[str, Any]]) -> table.Table:
@@ -150,7 +207,7 @@ def _class_table(per_class: Mapping[str, Mapping[str, Any]]) -> table.Table:
     result = table.Table(box=box.SIMPLE_HEAD, show_edge=False)
     result.add_column("class", overflow="fold")
     for name in [*names, "support"]:
-        result.add_column(wording(name), justify="right", no_wrap=True)
+        result.add_column(NARROW.get(name, wording(name)), justify="right", no_wrap=True)
     for class_name, row in per_class.items():
         cells = [score(name, row.get(name)) for name in names]
         result.add_row(text.Text(class_name), *cells, str(row["support"]))

@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxall.errors import UserError
 from jaxall.training import parallel, state, steps
+from jaxall.training import views as views_lib
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,24 +29,35 @@ class Inferred:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """[N,K] -> probabilities [N,K] float64; done on the host, in double precision."""
+    """[...,K] -> probabilities [...,K] float64; done on the host, in double precision."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)
 
 
 class Predictor:
-    """A compiled network on this host's devices; one compilation for all batches of one size."""
+    """A compiled network on this host's devices; one compilation for all batches of one size.
+
+    With `views` of `training.views` other than "none" it sees each view of a picture, and the
+    probabilities are the mean of all.
+
+    Raises:
+        UserError: there are no such views.
+    """
 
     def __init__(
         self,
         apply: Callable[..., Any],
         normalise: Callable[[Any], Any],
         devices: parallel.Devices = None,
+        views: str = views_lib.NONE,
     ):
         mesh = parallel.local_mesh(devices)
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._sharded = NamedSharding(mesh, PartitionSpec(steps.AXIS))
-        self._step = jax.jit(steps.make_predict_step(apply, normalise))
+        step = steps.make_predict_step(apply, normalise)
+        if views != views_lib.NONE:
+            step = views_lib.make_predict_step(apply, normalise, views_lib.find(views))
+        self._step = jax.jit(step)
 
     def __call__(
         self,
@@ -74,7 +86,8 @@ class Predictor:
             done += int(real.sum())
             progress(done)
         index, labels, logits = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-        bad = np.count_nonzero(~np.isfinite(logits).all(-1))
+        logits = logits.reshape(len(logits), -1, logits.shape[-1])  # pictures, views, classes
+        bad = np.count_nonzero(~np.isfinite(logits).all((1, 2)))
         if bad:
             raise UserError(
                 f"the network's output is not finite for {bad} of {len(logits)} "
@@ -83,7 +96,7 @@ class Predictor:
         return Inferred(
             index=index.astype(np.int64),
             labels=labels.astype(np.int64),
-            probabilities=softmax(logits),
+            probabilities=softmax(logits).mean(1),
         )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies
 
 from jaxall.evaluation import metrics
 
-CASES, FEWER_CASES = 1000, 200  # fewer where scikit-learn takes long
+CASES = 1000
 
 MATRICES = strategies.integers(2, 6).flatmap(
     lambda k: hypothesis_numpy.arrays(np.int64, (k, k), elements=strategies.integers(0, 50))
@@ -49,7 +49,7 @@ def by_scikit_learn(function: Callable, *args: object, **kwargs: object) -> np.n
 
 def test_scores_of_a_confusion_matrix_agree_with_scikit_learn_on_random_cases():
     with_every_class = 0
-    for labels, predicted, probabilities in random_cases(FEWER_CASES, seed=1):
+    for labels, predicted, probabilities in random_cases(CASES, seed=1):
         k = probabilities.shape[1]
         matrix = metrics.confusion(labels, predicted, k)
         np.testing.assert_array_equal(
@@ -96,7 +96,7 @@ def test_scores_of_each_class_agree_with_scikit_learn_where_they_are_defined():
 
 def test_kappa_and_matthews_agree_with_scikit_learn_where_they_are_defined():
     undefined = 0
-    for labels, predicted, probabilities in random_cases(FEWER_CASES, seed=3):
+    for labels, predicted, probabilities in random_cases(CASES, seed=3):
         matrix = metrics.confusion(labels, predicted, probabilities.shape[1])
         one_class = len(set(labels)) == 1 or len(set(predicted)) == 1
         matthews = metrics.matthews(matrix)
@@ -116,7 +116,7 @@ def test_kappa_and_matthews_agree_with_scikit_learn_where_they_are_defined():
 
 
 def test_roc_and_its_area_agree_with_scikit_learn_with_ties_and_absent_classes():
-    for labels, _, probabilities in random_cases(FEWER_CASES, seed=4):
+    for labels, _, probabilities in random_cases(CASES, seed=4):
         k = len(labels) % probabilities.shape[1]  # one class of each case: scikit-learn is slow
         positive, scores = labels == k, probabilities[:, k]
         theirs = by_scikit_learn(
@@ -137,8 +137,56 @@ def test_roc_and_its_area_agree_with_scikit_learn_with_ties_and_absent_classes()
             assert math.isnan(metrics.auroc_macro(labels, probabilities))
 
 
+def test_precision_over_recall_agrees_with_scikit_learn_with_ties_and_absent_classes():
+    absent = 0
+    for labels, _, probabilities in random_cases(CASES, seed=6):
+        k = len(labels) % probabilities.shape[1]  # one class of each case: scikit-learn is slow
+        positive, scores = labels == k, probabilities[:, k]
+        precisions, recalls, thresholds = metrics.precision_recall_curve(positive, scores)
+        areas = metrics.average_precision_per_class(labels, probabilities)
+        if not positive.any():
+            absent += 1
+            assert np.isnan(recalls).all()
+            assert math.isnan(areas[k])
+            assert math.isnan(metrics.average_precision_macro(labels, probabilities))
+            continue
+        their = sklearn.metrics.precision_recall_curve(positive, scores)
+        np.testing.assert_allclose(precisions[::-1], their[0][:-1], atol=1e-12)
+        np.testing.assert_allclose(recalls[::-1], their[1][:-1], atol=1e-12)
+        np.testing.assert_array_equal(thresholds[::-1], their[2])
+        area = sklearn.metrics.average_precision_score(positive, scores)
+        assert areas[k] == pytest.approx(area, abs=1e-12)
+        if len(set(labels)) == probabilities.shape[1] > 2:
+            macro = sklearn.metrics.average_precision_score(labels, probabilities)
+            mine = metrics.average_precision_macro(labels, probabilities)
+            assert mine == pytest.approx(macro, abs=1e-12)
+    assert absent > 20
+
+
+def test_a_stack_of_matrices_gives_each_its_own_figures():
+    stack = np.random.default_rng(0).integers(0, 4, (2, 30, 3, 3))
+    stack[0, 0], stack[0, 1, 2], stack[0, 2, :, 1:] = 0, 0, 0
+    functions = (
+        metrics.accuracy,
+        metrics.recall,
+        metrics.precision,
+        metrics.specificity,
+        metrics.f1,
+        metrics.support,
+        metrics.balanced_accuracy,
+        metrics.f1_macro,
+        metrics.f1_weighted,
+        metrics.cohen_kappa,
+        metrics.matthews,
+    )
+    for function in functions:
+        together = function(stack)
+        for place in np.ndindex(2, 30):
+            np.testing.assert_allclose(together[place], function(stack[place]), rtol=1e-12)
+
+
 def test_loss_agrees_with_scikit_learn_and_stays_finite_at_probability_zero():
-    for labels, _, probabilities in random_cases(FEWER_CASES, seed=5):
+    for labels, _, probabilities in random_cases(CASES, seed=5):
         k = probabilities.shape[1]
         theirs = sklearn.metrics.log_loss(labels, probabilities, labels=range(k))
         mine = metrics.negative_log_likelihood(labels, probabilities)
@@ -197,6 +245,8 @@ def test_everything_is_nan_without_pictures():
     assert all(math.isnan(bound) for bound in metrics.wilson_95(empty))
     assert math.isnan(metrics.negative_log_likelihood(none, np.zeros((0, 3))))
     assert math.isnan(metrics.auroc(none, np.zeros(0)))
+    assert math.isnan(metrics.average_precision(none, np.zeros(0)))
+    assert [len(part) for part in metrics.precision_recall_curve(none, np.zeros(0))] == [0, 0, 0]
     assert [len(part) for part in metrics.roc_curve(none, np.zeros(0))] == [1, 1, 1]
 
 

@@ -30,7 +30,7 @@ def test_every_listed_score_is_in_the_table():
     assert table["loss"] == metrics.negative_log_likelihood(made.labels, made.probabilities)
     assert set(scores.OVERALL) | set(scores.OVERALL_FROM_PROBABILITIES) <= set(table)
     assert tuple(table["per_class"]) == CLASSES
-    wanted = {"precision", "recall", "specificity", "f1", "auroc", "support"}
+    wanted = {"precision", "recall", "specificity", "f1", "auroc", "average_precision", "support"}
     assert all(set(row) == wanted for row in table["per_class"].values())
     assert [row["support"] for row in table["per_class"].values()] == [3, 2, 2]
     aurocs = metrics.auroc_per_class(made.labels, made.probabilities).tolist()
@@ -40,11 +40,21 @@ def test_every_listed_score_is_in_the_table():
 def test_without_probabilities_their_scores_are_left_out_and_the_others_are_equal():
     made = some([0, 1, 2, 0, 1, 2, 0])
     full, part = scores.from_predictions(made), scores.from_confusion(made.confusion(), CLASSES)
-    assert set(full) - set(part) == {"auroc", "loss"}
+    probabilistic = {"auroc", "average_precision", "loss", "brier", "calibration_error"}
+    assert set(full) - set(part) == probabilistic
     assert {name: full[name] for name in part if name != "per_class"} == {
         name: part[name] for name in part if name != "per_class"
     }
     assert "auroc" not in part["per_class"]["Benign"]
+
+
+def test_of_two_classes_the_last_is_the_positive_one():
+    found = scores.from_confusion([[6, 2], [3, 9]], ("HEM", "ALL"))
+    assert found["positive_class"] == "ALL"
+    assert (found["sensitivity"], found["specificity"]) == (9 / 12, 6 / 8)
+    assert found["sensitivity"] == found["per_class"]["ALL"]["recall"]
+    more = scores.from_confusion(np.eye(3), CLASSES)
+    assert not {"positive_class", "sensitivity", "specificity"} & set(more)
 
 
 def test_unlabelled_pictures_do_not_count():

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxall.evaluation import predictions
-from jaxall.reporting import plots
+from jaxall.evaluation import predictions, subjects
+from jaxall.reporting import by_subject, plots, reliability
 
 AWKWARD = ("Benign $x$ and $y$", "_Early pre-B acute lymphoblastic leukemia, unclassified")
 
@@ -27,6 +27,7 @@ def some(class_names: tuple[str, ...], absent: int = 0, skill: float = 3.0):
         labels=labels,
         probabilities=powers / powers.sum(1, keepdims=True),
         class_names=class_names,
+        subjects=tuple(f"S$ {i % 11} {labels[i] if i % 2 else ''}" for i in range(60)),
     )
 
 
@@ -55,6 +56,11 @@ DRAWINGS: dict[str, Callable[[pathlib.Path], None]] = {
         some(AWKWARD).confusion(), AWKWARD, path, "a $5 title"
     ),
     "roc": lambda path: plots.roc(some(AWKWARD), path, "title"),
+    "pr": lambda path: plots.precision_recall(some(AWKWARD), path, "title"),
+    "reliability": lambda path: reliability.diagram(some(AWKWARD), path, "title"),
+    "subjects": lambda path: by_subject.accuracies(
+        subjects.of(some(AWKWARD, skill=0.5)), AWKWARD, path, "title"
+    ),
     "curves": lambda path: plots.learning_curves(epochs(5), path),
     "sheet": lambda path: plots.contact_sheet(pictures(3), ["a\nb", "$1 or $2", ""], path),
 }
@@ -98,8 +104,12 @@ def test_any_number_of_classes_can_be_drawn(tmp_path: pathlib.Path, k: int, abse
     made = some(names, absent, skill=0.3)
     plots.roc(made, tmp_path / "roc.png")
     plots.confusion_matrix(made.confusion().tolist(), names, tmp_path / "confusion.png")
-    assert (tmp_path / "roc.png").stat().st_size > 0
-    assert (tmp_path / "confusion.png").stat().st_size > 0
+    plots.precision_recall(made, tmp_path / "pr.png")
+    reliability.diagram(made, tmp_path / "reliability.png")
+    by_subject.accuracies(subjects.of(made), names, tmp_path / "subjects.png")
+    drawn = sorted(tmp_path.iterdir())
+    assert len(drawn) == 5
+    assert all(path.stat().st_size > 0 for path in drawn)
 
 
 def test_no_labelled_picture_is_no_reason_to_fail(tmp_path: pathlib.Path):
@@ -109,6 +119,10 @@ def test_no_labelled_picture_is_no_reason_to_fail(tmp_path: pathlib.Path):
     )  # fmt: skip
     plots.roc(nobody, tmp_path / "roc.png")
     plots.confusion_matrix(nobody.confusion(), ("a", "b"), tmp_path / "confusion.png")
+    plots.precision_recall(nobody, tmp_path / "pr.png")
+    reliability.diagram(nobody, tmp_path / "reliability.png")
+    with pytest.raises(ValueError, match="at least one subject"):
+        by_subject.accuracies((), ("a", "b"), tmp_path / "subjects.png")
 
 
 @pytest.mark.parametrize(

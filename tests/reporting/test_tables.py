@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rich import console
 
-from jaxall.evaluation import predictions, scores
+from jaxall.evaluation import intervals, predictions, scores, subjects
 from jaxall.reporting import tables
 
 CLASSES = ("Benign [cd10+]", "Early", "Pre")
@@ -26,7 +26,7 @@ EPOCHS = [
 ]
 
 
-def shown(renderable: object, width: int = 80) -> str:
+def shown(renderable: object, width: int = 100) -> str:
     output = io.StringIO()
     console.Console(file=output, width=width, color_system=None).print(renderable)
     return output.getvalue()
@@ -51,7 +51,8 @@ def test_shares_are_percent_and_other_figures_have_four_decimals():
     text = shown(tables.score_table(some_scores(), title="test side [of x]"))
     assert text.splitlines()[0].strip() == "test side [of x]"
     assert row(text, "pictures") == ["4"]
-    assert row(text, "accuracy") == ["75.00%", "95%", "interval", "30.06%", "to", "95.44%"]
+    assert row(text, "score")[1:] == ["95%", "interval", "over", "4", "pictures"]
+    assert row(text, "accuracy") == ["75.00%", "30.06%", "to", "95.44%"]
     assert row(text, "balanced accuracy") == ["75.00%"]
     assert row(text, "F1 macro") == ["73.33%"]
     assert row(text, "Cohen's kappa") == ["0.5000"]
@@ -61,10 +62,62 @@ def test_shares_are_percent_and_other_figures_have_four_decimals():
 
 def test_each_class_has_its_row_with_dashes_for_what_is_undefined():
     text = shown(tables.score_table(some_scores()))
-    assert row(text, "class") == ["precision", "recall", "specificity", "F1", "AUROC", "support"]
-    assert row(text, CLASSES[0]) == ["100.00%", "50.00%", "100.00%", "66.67%", "1.0000", "2"]
+    headings = "precision recall specificity F1 AUROC av. prec. support"
+    assert row(text, "class") == headings.split()
+    first = ["100.00%", "50.00%", "100.00%", "66.67%", "1.0000", "1.0000", "2"]
+    assert row(text, CLASSES[0]) == first
     dash = tables.DASH
-    assert row(text, "Pre") == [dash, dash, "100.00%", dash, dash, "0"]
+    assert row(text, "Pre") == [dash, dash, "100.00%", dash, dash, dash, "0"]
+
+
+def of_two_classes() -> dict:
+    generator = np.random.default_rng(0)
+    subject = generator.integers(0, 6, 90)
+    made = predictions.Predictions(
+        names=tuple(map(str, range(90))),
+        subjects=tuple(f"S{i}" for i in subject),
+        labels=subject % 2,
+        probabilities=generator.dirichlet([1, 1], 90),
+        class_names=("HEM [normal]", "ALL"),
+    )
+    return {
+        **scores.from_predictions(made),
+        "intervals_95": intervals.of(made),
+        "subjects": subjects.summary(subjects.of(made), made.class_names),
+    }
+
+
+def test_intervals_stand_beside_their_scores_and_say_what_was_drawn():
+    found = of_two_classes()
+    text = shown(tables.score_table(found))
+    assert row(text, "score")[1:] == ["95%", "interval", "over", "6", "subjects"]
+    for name, start in (("accuracy", "accuracy"), ("sensitivity", "sensitivity (ALL)")):
+        low, high = (tables.percent(bound) for bound in found["intervals_95"]["bounds"][name])
+        assert row(text, start)[:4] == [tables.percent(found[name]), low, "to", high]
+    assert row(text, "Cohen's kappa")[2] == "to"
+    assert len(row(text, "loss")) == 1
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_an_interval_that_is_unknown_is_one_dash():
+    found = of_two_classes()
+    found["intervals_95"]["bounds"]["auroc"] = [math.nan, math.nan]
+    text = shown(tables.score_table(found))
+    assert row(text, "AUROC ") == [tables.number(found["auroc"]), tables.DASH]
+
+
+def test_subjects_are_summed_up_under_the_scores():
+    found = of_two_classes()
+    text = shown(tables.score_table(found))
+    summary = found["subjects"]
+    assert row(text, "subjects") == ["6"]
+    share = tables.percent(summary["majority_accuracy"])
+    right = [share, str(summary["majority_right"]), "of", "6"]
+    assert row(text, "named rightly by most pictures") == right
+    least, median = (tables.percent(summary[f"{x}_accuracy"]) for x in ("least", "median"))
+    wanted = [tables.percent(summary["mean_accuracy"]), "least", f"{least},", "median", median]
+    assert row(text, "a subject's accuracy, mean") == wanted
+    assert "named rightly by most" not in shown(tables.score_table(some_scores()))
 
 
 def test_baselines_stand_beside_the_model_and_an_unbeaten_one_is_marked():
@@ -100,7 +153,7 @@ def test_long_class_names_are_folded_and_not_cut():
 
 
 def test_an_epoch_is_one_line_of_eighty_columns_with_the_best_marked():
-    text = shown(tables.epoch_table(EPOCHS, best=1))
+    text = shown(tables.epoch_table(EPOCHS, best=1), 80)
     lines = text.splitlines()
     assert len(lines) == 2 + 3
     assert max(map(len, lines)) <= 80

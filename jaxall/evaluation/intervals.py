@@ -1,0 +1,136 @@
+"""95 % intervals of scores by the bootstrap over subjects, not over pictures.
+
+Pictures of one patient are alike: a hundred cells of one slide say little more of other patients
+than ten do. So whole subjects are drawn with replacement, as many as there are, each with all its
+pictures; the interval is from the 2.5th to the 97.5th percentile of the scores of many such draws.
+Field and Welsh, 2007, https://doi.org/10.1111/j.1467-9868.2007.00593.x
+"""
+
+from typing import Any
+
+import numpy as np
+
+from jaxall.evaluation import metrics, scores
+from jaxall.evaluation.predictions import Predictions
+
+REPLICATES = 2000
+PERCENTILES = (2.5, 97.5)
+AT_ONCE = 100  # replicates; bounds the memory to so many numbers a picture
+LEAST_DEFINED = 0.5  # share of the replicates below which a score has no interval
+
+
+def of(
+    predictions: Predictions,
+    *,
+    is_stratified: bool = False,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Intervals of the labelled pictures' scores; the same seed gives the same numbers.
+
+    A replicate in which a score isn't defined (no picture of a class was drawn) doesn't count for
+    that score; the interval is NaN where fewer than half define it, and with a single unit.
+
+    Args:
+        predictions: a picture whose subject is unknown counts as a subject of its own; where none
+            is known, pictures are drawn, and the accuracy's interval is Wilson's.
+        is_stratified: every draw has as many units of each class as there are; a subject is of its
+            commonest label. Narrower: it takes the classes' shares for known.
+        replicates: number of draws.
+        seed: of their generator.
+
+    Returns:
+        "unit" ("subjects" or "pictures"), "units" (their number), "replicates", "is_stratified",
+        and "bounds": name of the score -> [low, high], of those in `scores.by_confusion` and of
+        "auroc".
+    """
+    known = predictions.labels >= 0
+    labels, probabilities = predictions.labels[known], predictions.probabilities[known]
+    subjects = [
+        name for name, is_known in zip(predictions.subjects, known, strict=True) if is_known
+    ]
+    units = units_of(subjects)
+    count = int(units.max(initial=-1)) + 1
+    strata = _strata(labels, units, count) if is_stratified else np.zeros(count, np.int64)
+    generator = np.random.default_rng(seed)
+    parts = [
+        replicate(labels, probabilities, units, draw(generator, strata, rows))
+        for rows in [min(AT_ONCE, replicates - i) for i in range(0, replicates, AT_ONCE)]
+        if count > 1
+    ]
+    names = [*scores.by_confusion(probabilities.shape[1]), "auroc"]
+    bounds = {name: _percentiles([part[name] for part in parts]) for name in names}
+    is_known = any(subjects)
+    if not is_known and not is_stratified and count > 1:
+        bounds["accuracy"] = list(metrics.wilson_95(predictions.confusion()))
+    return {
+        "unit": "subjects" if is_known else "pictures",
+        "units": count,
+        "replicates": replicates,
+        "is_stratified": is_stratified,
+        "bounds": bounds,
+    }
+
+
+def units_of(subjects: list[str]) -> np.ndarray:
+    """Each picture's unit, int64 [N] in 0..U-1: its subject, or itself where that is unknown."""
+    numbers: dict[object, int] = {}
+    keys = [name or index for index, name in enumerate(subjects)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def draw(generator: np.random.Generator, strata: np.ndarray, replicates: int) -> np.ndarray:
+    """How often each unit is drawn, float64 [R,U]; of each stratum as often as it has units."""
+    counts = np.zeros((replicates, len(strata)))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        size = len(members)
+        drawn = generator.integers(0, size, (replicates, size))
+        flat = np.bincount((drawn + size * np.arange(replicates)[:, np.newaxis]).ravel())
+        counts[:, members] = np.pad(flat, (0, replicates * size - len(flat))).reshape(-1, size)
+    return counts
+
+
+def replicate(
+    labels: np.ndarray, probabilities: np.ndarray, units: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each score of R draws [R], in which unit u is there `counts[r, u]` times.
+
+    Labels int [N] in 0..K-1, probabilities [N,K], units int [N] in 0..U-1, counts [R,U].
+    """
+    classes = probabilities.shape[1]
+    cells = labels * classes + probabilities.argmax(1)
+    of_unit = np.zeros((counts.shape[1], classes**2))
+    np.add.at(of_unit, (units, cells), 1)
+    confusion = (counts @ of_unit).reshape(-1, classes, classes)
+    found = {name: figure(confusion) for name, figure in scores.by_confusion(classes).items()}
+    weights = counts[:, units]
+    areas = [_auroc(labels == k, column, weights) for k, column in enumerate(probabilities.T)]
+    return {**found, "auroc": np.mean(areas, axis=0)}
+
+
+def _auroc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`metrics.auroc` of R weighted copies [R] of the pictures; weights [R,N]."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
+    weights, positive = weights[:, order], positive[order]
+    positives = np.add.reduceat(weights * positive, starts, axis=1)
+    negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
+    wins = (positives * (np.cumsum(negatives, 1) - negatives / 2)).sum(1)
+    pairs = positives.sum(1) * negatives.sum(1)
+    return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _strata(labels: np.ndarray, units: np.ndarray, count: int) -> np.ndarray:
+    """The commonest label of each unit [U], the first of equals."""
+    votes = np.zeros((count, int(labels.max(initial=0)) + 1))
+    np.add.at(votes, (units, labels), 1)
+    return votes.argmax(1)
+
+
+def _percentiles(parts: list[np.ndarray]) -> list[float]:
+    values = np.concatenate([*parts, np.zeros(0)])
+    defined = values[~np.isnan(values)]
+    if len(defined) == 0 or len(defined) < LEAST_DEFINED * len(values):
+        return [float("nan"), float("nan")]
+    return np.percentile(defined, PERCENTILES).tolist()
