@@ -47,11 +47,16 @@ class Material:
 
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
-    """The architecture's own preprocessing, with the config's size and normalisation."""
+    """That of the weights it starts from, with the config's size and normalisation.
+
+    Raises:
+        UserError: the weights are none of torchvision's.
+    """
     spec = models.find(config.model.name)
+    preset = models.official(spec, config.model.init) or spec.preset
     return Preprocessing.for_model(
-        image_size=config.preprocessing.image_size or spec.image_size,
-        interpolation=spec.interpolation,
+        image_size=config.preprocessing.image_size or preset.image_size,
+        interpolation=preset.interpolation,
         mean=spec.mean,
         std=spec.std,
         normalisation=config.preprocessing.normalisation,

@@ -66,6 +66,7 @@ class Config:
         refuse(_mistakes(Config, _to_plain(self), ""))
         checks = [
             lambda: self._check_size(models.find(self.model.name)),
+            self._check_init,
             self._check_names,
             self.split.validate,
             self.preprocessing.validate,
@@ -90,6 +91,10 @@ class Config:
                 f"preprocessing.image_size of {spec.name} is at least {spec.min_image_size}; "
                 f"got {size}"
             )
+
+    def _check_init(self) -> None:
+        if self.model.name in models.SPECS:  # if not, that has been said
+            models.official(models.find(self.model.name), self.model.init)
 
     def _check_names(self) -> None:
         problems = []

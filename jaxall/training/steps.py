@@ -11,6 +11,9 @@ from jaxall.training import optim
 from jaxall.training.state import Tally, TrainState
 
 AXIS = "batch"  # the mapped axis: devices that share one global batch
+# Collection of auxiliary logits, which a network may put there in training, and their share in what
+# is learned from: Szegedy et al., 2015, https://arxiv.org/abs/1409.4842
+AUXILIARY, AUXILIARY_WEIGHT = "auxiliary", 0.3
 Batch = dict[str, Any]
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -45,7 +48,8 @@ def make_train_step(
     Returns:
         A function of the state and {"image" uint8 [n,S,S,3], "label" int32 [n], "position" int32
         [n]}. Its metrics are of the global batch and of the state before the update: "loss" and
-        "gradient_norm" (before clipping).
+        "gradient_norm" (before clipping). The loss is of the logits that predict; auxiliary ones,
+        if the network has any, have their part in the gradient alone.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -55,20 +59,21 @@ def make_train_step(
             """The running statistics after a part of the batch, and what its pictures teach."""
             images, labels = normalise(part["image"]), part["label"]
 
-            def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+            def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
                 logits, updates = apply(
                     {"params": params, "batch_stats": batch_stats},
                     images,
                     train=True,
                     positions=part["position"],
                     rngs={"dropout": key},
-                    mutable=["batch_stats"],
+                    mutable=["batch_stats", AUXILIARY],
                 )
-                losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-                return losses.mean(), (logits, updates)
+                loss = _cross_entropy(logits, labels)
+                more = jax.tree.leaves(updates.get(AUXILIARY, {}))
+                total = loss + AUXILIARY_WEIGHT * sum(_cross_entropy(x, labels) for x in more)
+                return total, (loss, logits, updates)
 
-            learn = jax.value_and_grad(loss_fn, has_aux=True)
-            (loss, (logits, updates)), gradients = learn(state.params)
+            gradients, (loss, logits, updates) = jax.grad(loss_fn, has_aux=True)(state.params)
             return updates.get("batch_stats", {}), Learned(gradients, loss, logits)
 
         if accumulate == 1:
@@ -88,6 +93,10 @@ def make_train_step(
         return new, {"loss": loss, "gradient_norm": optim.global_norm(gradients)}
 
     return train_step
+
+
+def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
 def _in_parts(

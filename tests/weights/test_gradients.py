@@ -114,7 +114,7 @@ def theirs(name: str, tensors: dict[str, np.ndarray], images: np.ndarray) -> dic
     torch.nn.functional.cross_entropy(logits, torch.from_numpy(LABELS)).backward()
     found = {key: value.grad.numpy() for key, value in network.named_parameters()}
     found |= {k: v.numpy() for k, v in network.state_dict().items() if "running_" in k}
-    return {port.rename(spec, k, v.ndim): port.convert(v) for k, v in found.items()}
+    return {port.rename(spec, k, v.ndim): port.convert(spec, k, v) for k, v in found.items()}
 
 
 def ours(name: str, tensors: dict[str, np.ndarray], images: np.ndarray) -> dict[str, np.ndarray]:
