@@ -42,7 +42,7 @@ def test_a_block_without_a_number_is_the_worst(shares: tuple[float, ...]):
     assert math.isnan(blocks[name])
 
 
-@pytest.mark.parametrize("name", models.SPECS)
+@pytest.mark.parametrize("name", file.NAMES)
 def test_every_torch_module_with_parameters_is_compared_with_something(name: str):
     spec, shapes = models.find(name), file.load(name).shapes
     keys = {k: len(shape) for k, shape in shapes.items() if not k.endswith("num_batches_tracked")}

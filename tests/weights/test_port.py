@@ -108,7 +108,7 @@ def test_a_missing_file_is_one_line(tmp_path: pathlib.Path):
         initial.load(str(tmp_path / "absent.pth"), SPEC, tmp_path)
 
 
-@pytest.mark.parametrize("name", models.SPECS)
+@pytest.mark.parametrize("name", file.NAMES)
 def test_the_recorded_torch_names_are_mapped_without_a_remainder(name: str):
     shapes = file.load(name).shapes
     spec = models.find(name)
