@@ -73,8 +73,7 @@ def test_googlenet_sees_what_torchvision_makes_of_its_pictures_in_two_steps():
 
 @pytest.mark.parametrize(
     "name",
-    ["densenet121", "efficientnet_b0", "efficientnet_b5", "googlenet", "resnet18", "resnet50"]
-    + ["vgg16", "vgg19_bn"],
+    ["densenet121", "efficientnet_b0", "efficientnet_b5", "googlenet", "resnet50", "vgg19_bn"],
 )
 def test_norms_and_rates_of_dropout_are_set_as_in_torchvision(name: str):
     spec = models.find(name)
