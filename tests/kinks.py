@@ -8,8 +8,6 @@ from collections.abc import Iterator
 
 from tests.torchvision_cpu import torch
 
-CENTRE = (0.25, 0.75)  # share of a channel's values that lie below where its zero may come to be
-
 
 @contextlib.contextmanager
 def _watched(modules, before, after) -> Iterator[None]:
@@ -22,10 +20,10 @@ def _watched(modules, before, after) -> Iterator[None]:
             hook.remove()
 
 
-def clear(network, pixels, monkeypatch) -> None:
+def clear(network, pixels, monkeypatch, between=(0.25, 0.75)) -> None:
     """Moves each channel in front of a ReLU so that zero lies in a gap of its values; in place.
 
-    It is the widest gap of the channel's middle: about half of the values pass, and none is near.
+    It is the widest of those that have a share of the values `between` these two below them.
     """
     last = []
 
@@ -34,7 +32,7 @@ def clear(network, pixels, monkeypatch) -> None:
 
     def relu(x, inplace=False):
         values = x.movedim(1, 0).flatten(1).sort(1).values
-        low, high = (int(share * values.shape[1]) for share in CENTRE)
+        low, high = (int(share * values.shape[1]) for share in between)
         gaps = values[:, low : high + 1].diff(dim=1)
         widest = low + gaps.argmax(1, keepdim=True)
         shift = -(values.gather(1, widest) + values.gather(1, widest + 1))[:, 0] / 2

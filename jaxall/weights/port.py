@@ -55,7 +55,8 @@ def convert(spec: models.ModelSpec, key: str, value: np.ndarray) -> np.ndarray:
         height, width = next((grid for p, grid in spec.flattened if re.search(p, key)), (1, 1))
         if value.shape[1] % (height * width) == 0:  # if not, its shape is refused
             maps = value.reshape(len(value), -1, height, width)
-            value = maps.transpose(2, 3, 1, 0).reshape(-1, len(value))
+            value = maps.transpose(0, 2, 3, 1).reshape(value.shape)
+        value = value.T
     return np.ascontiguousarray(value, np.float32)
 
 

@@ -28,9 +28,11 @@ torch = torchvision_cpu.torch
 
 pytestmark = pytest.mark.parity
 CLASSES = 7
-# Pictures and their side: the more windows of max pools, the more of them are nearly tied.
-SIZES = {"googlenet": (4, 48), "vgg": (4, 64)}
-BATCH, SIZE = 8, 64
+SIZE = 64
+# The more values max pools see, the more windows are nearly tied: VGG gets fewer pictures, and of
+# GoogLeNet's many pools more values are zero.
+BATCHES = {"vgg": 4}
+BELOW_ZERO = {"googlenet": (0.75, 0.95)}
 # Blocks after a stage's first one add their input; B0's first stage has no expansion.
 BRANCH_ENDS = r"^features\.(1\.[1-9]\d*\.block\.2|[2-7]\.[1-9]\d*\.block\.3)\.1$"
 BRANCH_ENDS += r"|^layer\d\.\d+\.bn[23]$"
@@ -67,14 +69,15 @@ def hostile_network(name: str) -> "torch.nn.Module":
 def case(name: str, monkeypatch) -> tuple["torch.nn.Module", np.ndarray]:
     """A network, and pictures for which no rounding can move a value across one of its kinks."""
     if is_smooth(name):
-        return hostile_network(name), hostile.images(SIZE, BATCH)
-    batch, size = SIZES.get(family(name), (BATCH, SIZE))
+        return hostile_network(name), hostile.images(SIZE, 8)
+    shape = (BATCHES.get(family(name), 8), SIZE, SIZE, 3)
+    below = BELOW_ZERO.get(family(name), (0.25, 0.75))
     network = hostile_network(name)
     begun = {key: value.clone() for key, value in network.state_dict().items()}
     for seed in range(30):
-        images = np.random.default_rng(seed).normal(size=(batch, size, size, 3)).astype(np.float32)
+        images = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
         network.load_state_dict(begun)
-        kinks.clear(network, to_torch(images, network), monkeypatch)
+        kinks.clear(network, to_torch(images, network), monkeypatch, below)
         network.float().double()  # what float32 can hold
         if kinks.nearest_tie(network, to_torch(images, network)) > CLEARANCE:
             return network.float().double(), images  # its statistics have been updated
@@ -137,7 +140,7 @@ def ours(spec: models.ModelSpec, given: dict[str, np.ndarray], images: np.ndarra
         step=np.int32(0),
         opt_state=variables["params"],
         tally=state.empty_tally(CLASSES),
-        **variables,
+        **{"batch_stats": {}, **variables},
     )
     batch = {"image": images, "label": labels_of(images), "position": np.arange(len(images))}
     after, _ = quick.jit(alone.compile(step).__wrapped__)(before, batch)
@@ -171,7 +174,7 @@ def test_one_training_step_has_the_gradients_and_statistics_of_torch(name: str, 
         for path, share in shares.items()
         if not share < (1e-4 if path.startswith("params/") else 1e-5)
     }
-    assert not wrong
+    assert not wrong, wrong
     count = sum(path.startswith("params/") for path in wanted)
     taken_away = sum(bool(re.search(r"stage\d/conv\d/bias", path)) for path in wanted)
     assert len(gradients) > 0.9 * (count - (taken_away if name.endswith("_bn") else 0))
