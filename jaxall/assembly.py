@@ -80,11 +80,16 @@ def draws_of(
 
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
-    """The architecture's own preprocessing, with what the config has chosen."""
+    """That of the weights it starts from, with what the config has chosen.
+
+    Raises:
+        UserError: the weights are none of torchvision's.
+    """
     spec, chosen = models.find(config.model.name), config.preprocessing
+    preset = models.official(spec, config.model.init) or spec.preset
     return Preprocessing.for_model(
-        image_size=chosen.image_size or spec.image_size,
-        interpolation=spec.interpolation,
+        image_size=chosen.image_size or preset.image_size,
+        interpolation=preset.interpolation,
         mean=spec.mean,
         std=spec.std,
         normalisation=chosen.normalisation,

@@ -28,7 +28,9 @@ _MOST_BAD = flags.DEFINE_float("most_bad", 0.01, "share of such pictures that is
 _NEAR_DUPLICATE = flags.DEFINE_float(
     "near_duplicate", duplicates.NEAR, "correlation above which two pictures are near duplicates"
 )
-_TFDS = flags.DEFINE_bool("tfds", False, "write the pictures as TFDS records too")
+_TFDS = flags.DEFINE_string(
+    "tfds", "", "a folder, TFDS's data_dir: the pictures are written there as records too"
+)
 _MOST_GIB = flags.DEFINE_float("most_gib", 64.0, "GiB that an archive may unpack to")
 
 
@@ -67,7 +69,7 @@ def _order(arguments: list[str]) -> preparing.Order:
         ),
         near_duplicate=_NEAR_DUPLICATE.value,
         limits=archives.Limits(total=int(_MOST_GIB.value * 2**30)),
-        as_records=_TFDS.value,
+        records=files.home(_TFDS.value) if _TFDS.value else None,
     )
 
 

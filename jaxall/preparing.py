@@ -36,7 +36,7 @@ class Order:
         settings: name, and what becomes of pictures that can't be read.
         near_duplicate: correlation above which two pictures are near duplicates.
         limits: what of the source is refused.
-        as_records: whether the pictures are also written as TFDS records.
+        records: TFDS's data_dir, where the pictures are written as records too; None for not.
     """
 
     source: pathlib.Path
@@ -44,7 +44,7 @@ class Order:
     settings: dataset.DataSettings
     near_duplicate: float
     limits: archives.Limits
-    as_records: bool = False
+    records: pathlib.Path | None = None
 
     def asked(self, source_sha256: str) -> dict[str, Any]:
         """By which the record of a finished folder is compared with this."""
@@ -101,9 +101,8 @@ def prepare(order: Order, console: rich_console.Console) -> None:
 
 
 def _write_records(order: Order, console: rich_console.Console) -> None:
-    """The prepared pictures as TFDS records, if they are asked for and aren't there yet."""
-    records = order.out / prepared.RECORDS
-    if not order.as_records or records.exists():
+    """Writes the prepared pictures as TFDS records, if they are asked for."""
+    if order.records is None:
         return
     from jaxall.data import tfds_builders  # takes seconds to load
 
@@ -111,7 +110,9 @@ def _write_records(order: Order, console: rich_console.Console) -> None:
     data_set = data_set.without(_quarantined(data_set, order.out))
     count = len(data_set.rows) + len(data_set.unlabelled)
     with progress.bar(console, "writing TFDS records", count) as report:
-        version = tfds_builders.build(data_set, records, name=order.settings.name, progress=report)
+        version = tfds_builders.build(
+            data_set, order.records, name=order.settings.name, progress=report
+        )
     console.print(
         f"TFDS records: --config.data.name=tfds --config.data.root={version}", soft_wrap=True
     )

@@ -408,14 +408,14 @@ def test_it_is_started_as_the_other_commands_are(tmp_path, drawn):
     assert "next: python -m jaxall.train --config configs/quickstart.py" in said
 
 
-def test_records_are_written_beside_the_pictures_and_read_back(tmp_path, drawn, run):
+def test_records_are_written_too_and_read_back(tmp_path, drawn, run):
     source, out = packing.write(tmp_path / "x.zip", drawn), tmp_path / "out"
     assert run("drawn_smears", source, out=out)[0] == 0
-    code, said, _ = run("drawn_smears", source, out=out, tfds=True)
-    assert code == 0 and "already prepared" in said and "TFDS records" in said
-    records, pictures = load(out / "tfds", "tfds"), load(out)
+    code, said, _ = run("drawn_smears", source, out=out, tfds=str(tmp_path / "records"))
+    assert code == 0 and "already prepared" in said and "TFDS records: " in said
+    records, pictures = load(tmp_path / "records", "tfds"), load(out)
     assert [row.path for row in records.rows] == [row.path for row in pictures.rows]
     for one, other in zip(records.rows, pictures.rows, strict=True):
         assert records.read(one) == pictures.read(other)
-    code, said, _ = run("drawn_smears", source, out=out, tfds=True)
-    assert code == 0 and "TFDS records" not in said
+    again = run("drawn_smears", source, out=out, tfds=str(tmp_path / "records"))
+    assert refusal(again).startswith("wanted a new folder for the records, ")

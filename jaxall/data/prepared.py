@@ -6,9 +6,6 @@ audit.json       copies, giveaways and outliers among the labelled pictures
 files.sha256     of all of these, for `sha256sum --check`
 prepared.json    what it was made from and how; written last of all
 
-tfds/            the same pictures as TFDS records, where they are asked for; they have checksums of
-their own.
-
 Until then it lies in a hidden folder beside the place where it will appear.
 """
 
@@ -25,7 +22,6 @@ from jaxall import errors, files
 from jaxall.data import containers
 
 PICTURES, MANIFEST, QUARANTINE = "pictures", "manifest.csv", "quarantine.csv"
-RECORDS = "tfds"
 SUMS, RECORD = "files.sha256", "prepared.json"
 _SOURCE, _UNFINISHED = "source.sha256", "data"  # in the hidden folder
 
