@@ -7,11 +7,17 @@ shuffled, with the augmentations of configs/densenet201.py: torch, too, would no
 one core either side is one thread of one process; on two cores jaxall reads with two threads and
 torch with two processes, started before. In the first epoch both decode; afterwards jaxall has the
 pictures in memory, where torch's loader decodes them again.
+
+python benchmarks/pipeline_speed.py FOLDER --pictures 500 --transforms
+
+shows instead what each transform costs, alone and in sets, with the pictures in memory and on one
+core; torch has no part in it.
 """
 
 import argparse
 import importlib
 import pathlib
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,10 +29,10 @@ from rich import console, table
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from benchmarks.work import take_turns
+from benchmarks.work import seconds, take_turns
 from jaxall import assembly, config_flag, runtime
 from jaxall import config as config_lib
-from jaxall.data import decoding, keeping, pipeline, smears
+from jaxall.data import decoding, keeping, pipeline, smears, transforms
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "densenet201.py"
 
@@ -39,26 +45,47 @@ def draw(folder: pathlib.Path, count: int, size: int) -> None:
         Image.fromarray(picture).save(folder / f"{number:04d}.jpg", quality=90)
 
 
+def source_of(paths: Sequence[str], config: config_lib.Config) -> pipeline.PictureSource:
+    """The pictures, preprocessed for the config's network."""
+    return pipeline.PictureSource(
+        paths=paths,
+        labels=np.zeros(len(paths), np.int32),
+        preprocessing=assembly.preprocessing_of(config),
+    )
+
+
+def read_once(
+    source: pipeline.Source, augmentation: Sequence[Any], batch_size: int, cores: int
+) -> None:
+    """An epoch."""
+    with pipeline.train_batches(
+        source,
+        transforms=augmentation,
+        batch_size=batch_size,
+        seed=0,
+        settings=pipeline.LoaderSettings(threads=0 if cores == 1 else cores),
+    ) as batches:
+        for _ in range(len(source) // batch_size):
+            next(batches)
+
+
+def in_memory(source: pipeline.PictureSource) -> keeping.KeptSource:
+    """With all pictures decoded."""
+    warm = keeping.KeptSource(source)
+    for index in range(len(source)):
+        warm[index]
+    return warm
+
+
 def ours(
     source: pipeline.PictureSource, config: config_lib.Config, cores: int
 ) -> tuple[Callable[[], None], Callable[[], None]]:
     """An epoch that decodes, and one whose pictures are in memory."""
-    settings = pipeline.LoaderSettings(threads=0 if cores == 1 else cores)
 
     def epoch(chosen: pipeline.Source) -> None:
-        with pipeline.train_batches(
-            chosen,
-            transforms=config.augmentation,
-            batch_size=config.train.batch_size,
-            seed=0,
-            settings=settings,
-        ) as batches:
-            for _ in range(len(chosen) // config.train.batch_size):
-                next(batches)
+        read_once(chosen, config.augmentation, config.train.batch_size, cores)
 
-    warm = keeping.KeptSource(source)
-    for index in range(len(source)):
-        warm[index]
+    warm = in_memory(source)
     return lambda: epoch(keeping.KeptSource(source)), lambda: epoch(warm)
 
 
@@ -108,16 +135,66 @@ def theirs(
     return epoch
 
 
+# what augments: the sets of the two reports that this work began with, and one for a smear in use
+SETS = {
+    "seed000": (
+        config_lib.Rotate(degrees=20.0),
+        config_lib.FlipHorizontal(),
+        config_lib.FlipVertical(),
+        config_lib.Brightness(),
+        config_lib.Contrast(),
+    ),
+    "seed003": (
+        config_lib.RandomCrop(),
+        config_lib.FlipHorizontal(),
+        config_lib.FlipVertical(),
+        config_lib.Gamma(),
+        config_lib.Brightness(),
+        config_lib.Contrast(),
+    ),
+    "field": (
+        config_lib.Rotate(degrees=180.0),
+        config_lib.Shift(),
+        config_lib.StainJitter(),
+        config_lib.Blur(),
+        config_lib.Noise(),
+        config_lib.Cutout(),
+    ),
+}
+
+
+def each_transform(paths: Sequence[str], arguments: argparse.Namespace, shown: table.Table) -> None:
+    """Adds a row for the plain pipeline, for each transform and for each set, on one core."""
+    config = config_flag.load(str(CONFIG))
+    source = in_memory(source_of(paths, config))
+    chains = {"plain": (), **{x: (kind(),) for x, kind in transforms.by_name.items()}, **SETS}
+    size = config.train.batch_size
+
+    def turn() -> dict[str, float]:
+        """Each after the other, so that a slow minute of the machine slows them all."""
+        return {
+            name: seconds(lambda chain=chain: read_once(source, chain, size, 1))
+            for name, chain in chains.items()
+        }
+
+    turn()
+    turns = [turn() for _ in range(arguments.pairs)]
+    pictures = len(paths) // size * size
+    plain = statistics.median(taken["plain"] for taken in turns)
+    for name in chains:
+        median = statistics.median(taken[name] for taken in turns)
+        cost = f"{1e3 * (median - plain) / pictures:.2f}" if name != "plain" else ""
+        shown.add_row(name, f"{pictures / median:,.0f}", f"{plain / median:.2f}", cost)
+
+
 def compare(paths: Sequence[str], arguments: argparse.Namespace, shown: table.Table) -> None:
     """Adds a row for each kind of epoch and number of cores."""
     config = config_flag.load(str(CONFIG))
-    preprocessing = assembly.preprocessing_of(config)
-    source = pipeline.PictureSource(
-        paths=paths, labels=np.zeros(len(paths), np.int32), preprocessing=preprocessing
-    )
+    source = source_of(paths, config)
+    size = source.preprocessing.image_size
     pictures = len(paths) // config.train.batch_size * config.train.batch_size
     for cores in (1, 2):
-        peer = theirs(paths, config, preprocessing.image_size, cores, arguments.interpolation)
+        peer = theirs(paths, config, size, cores, arguments.interpolation)
         for what, mine in zip(
             ("both decode", "ours from memory"), ours(source, config, cores), strict=True
         ):
@@ -129,6 +206,26 @@ def compare(paths: Sequence[str], arguments: argparse.Namespace, shown: table.Ta
                 *(f"{pictures / x:.0f}" for x in turns.medians),
                 str(turns),
             )
+
+
+def headed(arguments: argparse.Namespace) -> table.Table:
+    """The table without its rows."""
+    if arguments.transforms:
+        shown = table.Table(title=f"from memory, one core, medians of {arguments.pairs} turns")
+        headings = ("what augments", "images/s", "of the plain pipeline's", "ms a picture")
+    else:
+        # Only now: what was said to the C library must come before torch starts its threads.
+        from tests.torchvision_cpu import torch
+
+        torch.set_num_threads(1)
+        shown = table.Table(
+            title=f"images/s, medians of {arguments.pairs} turns; torch {torch.__version__}, "
+            f"rotation of torchvision {arguments.interpolation}"
+        )
+        headings = ("what", "jaxall", "torchvision v2", "ratio (lowest to highest)")
+    for heading in headings:
+        shown.add_column(heading)
+    return shown
 
 
 def main() -> None:
@@ -143,24 +240,18 @@ def main() -> None:
         default="bilinear",
         help="of torchvision's rotation; jaxall's is bilinear, torchvision's default nearest",
     )
+    parser.add_argument(
+        "--transforms", action="store_true", help="what each costs, in place of the comparison"
+    )
     arguments = parser.parse_args()
     runtime.keep_memory()
-    # Only now: what was said to the C library must come before torch starts its threads.
-    from tests.torchvision_cpu import torch
-
-    torch.set_num_threads(1)
-    shown = table.Table(
-        title=f"images/s, medians of {arguments.pairs} turns; torch {torch.__version__}, "
-        f"rotation of torchvision {arguments.interpolation}"
-    )
-    for heading in ("what", "jaxall", "torchvision v2", "ratio (lowest to highest)"):
-        shown.add_column(heading)
+    measure, shown = (each_transform if arguments.transforms else compare), headed(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or pathlib.Path(temporary)
         if arguments.folder is None:
             draw(folder, arguments.pictures, 224)
         paths = tuple(map(str, decoding.find_images(folder)[: arguments.pictures]))
-        compare(paths, arguments, shown)
+        measure(paths, arguments, shown)
     console.Console(width=120).print(shown)
 
 

@@ -16,7 +16,17 @@ from rich import console as rich_console
 from jaxall import __version__, models, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
-from jaxall.data import audit, checking, dataset, duplicates, pipeline, quarantine, splits
+from jaxall.data import (
+    audit,
+    balance,
+    checking,
+    dataset,
+    duplicates,
+    pipeline,
+    quarantine,
+    split_file,
+    splits,
+)
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
@@ -41,20 +51,44 @@ class Material:
         """The pictures of one side, in the order of the table."""
         return pipeline.source_of(self.data_set, self.split.indices(side), self.preprocessing)
 
+    def draws(self, settings: balance.BalanceSettings) -> balance.Draws:
+        """How often the training pictures are drawn; raises UserError as `balance.Draws`."""
+        return draws_of(self.data_set, self.split, settings)
+
     def names(self, side: str) -> tuple[str, ...]:
         """Their paths, relative to the data set's root."""
         return tuple(self.data_set.rows[index].path for index in self.split.indices(side))
 
+    def subjects(self, side: str) -> tuple[str, ...]:
+        """Their patients, "" where unknown."""
+        return tuple(self.data_set.rows[index].subject for index in self.split.indices(side))
+
+
+def draws_of(
+    data_set: dataset.DataSet, split: splits.Split, settings: balance.BalanceSettings
+) -> balance.Draws:
+    """The draws from the training side, in the order of the table; raises as `balance.Draws`."""
+    rows = split.indices("train")
+    return balance.Draws(
+        labels=data_set.labels[rows],
+        subjects=tuple(data_set.rows[row].subject for row in rows),
+        class_names=data_set.class_names,
+        settings=settings,
+    )
+
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
-    """The architecture's own preprocessing, with the config's size and normalisation."""
-    spec = models.find(config.model.name)
+    """The architecture's own preprocessing, with what the config has chosen."""
+    spec, chosen = models.find(config.model.name), config.preprocessing
     return Preprocessing.for_model(
-        image_size=config.preprocessing.image_size or spec.image_size,
+        image_size=chosen.image_size or spec.image_size,
         interpolation=spec.interpolation,
         mean=spec.mean,
         std=spec.std,
-        normalisation=config.preprocessing.normalisation,
+        normalisation=chosen.normalisation,
+        crop=chosen.crop,
+        mask=chosen.mask,
+        greyscale=chosen.greyscale,
     )
 
 
@@ -116,7 +150,8 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
         )
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
-    splits.save_csv(split, data_set, folder / workdir.SPLIT)
+    sampling = draws_of(data_set, split, config.balance).effective_counts()
+    split_file.save(split, data_set, folder / workdir.SPLIT)
     checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
     scored = baselines(data_set, split, checked)
     audited = audit.with_baselines(audit.audit(data_set, checked, found, split), scored)
@@ -141,6 +176,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             "quarantined": len(checked.quarantined),
             "contradictions": [data_set.rows[index].path for index in contradictions],
         },
+        "sampling": sampling,
         "baselines": scored,
         "versions": versions(),
         "command": sys.argv,
@@ -161,7 +197,7 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
     """
     settings = dataclasses.replace(run.config.data, root=root)
     data_set = data_lib.load(settings).without(quarantine.load(run.workdir / workdir.QUARANTINE))
-    split = splits.load_csv(run.workdir / workdir.SPLIT, data_set)
+    split = split_file.load(run.workdir / workdir.SPLIT, data_set)
     rows = np.concatenate([split.indices(side) for side in sides]).tolist()
     checking.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)

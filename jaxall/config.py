@@ -6,33 +6,27 @@ as JSON in a run's folder; only that JSON is read back, never a config file.
 
 import dataclasses
 import json
-import math
 import re
-import typing
-from collections.abc import Iterator
 from typing import Any
 
-from jaxall import models
+from jaxall import models, plain
 from jaxall.data import DATA_SETS, transforms
+from jaxall.data.balance import OF_CLASSES, BalanceSettings
+from jaxall.data.colours import Brightness, Contrast, Gamma, Hue, Saturation, StainJitter
 from jaxall.data.dataset import DataSettings
 from jaxall.data.pipeline import LoaderSettings
+from jaxall.data.pixels import Blur, Cutout, Noise
 from jaxall.data.preprocessing import PreprocessingSettings
 from jaxall.data.splits import SplitSettings
-from jaxall.data.transforms import (
-    Brightness,
-    Contrast,
-    FlipHorizontal,
-    FlipVertical,
-    Rotate,
-)
+from jaxall.data.warps import FlipHorizontal, FlipVertical, RandomCrop, Rotate, Shift
 from jaxall.errors import UserError, refuse
 from jaxall.evaluation import scores
 from jaxall.models.head import ModelSettings
+from jaxall.training.losses import LossSettings
+from jaxall.training.mixing import MixingSettings
 from jaxall.training.optim import OptimSettings
 from jaxall.training.plan import TrainSettings
 
-_KIND = "transform"  # key that names a transform's class in JSON
-WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
 # What the best checkpoint can be chosen by: higher is better.
 _SCORES = (*scores.OVERALL, "auroc")
 # What may change between the start of a run and its continuation: none of it changes the result
@@ -46,7 +40,7 @@ class Config:
 
     Attributes:
         name: of the experiment; the run's folder is runs/NAME unless --workdir says otherwise.
-        seed: of weights, order, augmentation and dropout.
+        seed: of weights, order, augmentation, mixing and dropout.
         augmentation: transforms in their order, applied to training pictures only.
     """
 
@@ -56,14 +50,17 @@ class Config:
     split: SplitSettings = dataclasses.field(default_factory=SplitSettings)
     preprocessing: PreprocessingSettings = dataclasses.field(default_factory=PreprocessingSettings)
     augmentation: tuple[Any, ...] = ()
+    balance: BalanceSettings = dataclasses.field(default_factory=BalanceSettings)
+    mixing: MixingSettings = dataclasses.field(default_factory=MixingSettings)
     loader: LoaderSettings = dataclasses.field(default_factory=LoaderSettings)
     model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+    loss: LossSettings = dataclasses.field(default_factory=LossSettings)
     optim: OptimSettings = dataclasses.field(default_factory=OptimSettings)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
 
     def validate(self) -> None:
         """Raises one UserError with every setting of a wrong type, or else every impossible one."""
-        refuse(_mistakes(Config, _to_plain(self), ""))
+        refuse(plain.mistakes(Config, plain.to_plain(self), ""))
         checks = [
             lambda: self._check_size(models.find(self.model.name)),
             self._check_names,
@@ -71,8 +68,11 @@ class Config:
             self.split.validate,
             self.preprocessing.validate,
             lambda: transforms.validate(self.augmentation),
+            self.balance.validate,
+            self.mixing.validate,
             self.loader.validate,
             self.model.validate,
+            self.loss.validate,
             self.optim.validate,
             self.train.validate,
         ]
@@ -109,6 +109,11 @@ class Config:
             )
         if not 0 <= self.seed < 2**31:
             problems.append(f"seed is at least 0 and below 2**31; got {self.seed}")
+        if self.balance.sampling in OF_CLASSES and self.loss.class_weights != "none":
+            problems.append(
+                "classes are balanced by balance.sampling or by loss.class_weights, not by both; "
+                f"got {self.balance.sampling!r} and {self.loss.class_weights!r}"
+            )
         epochs, warmup = self.train.epochs, self.optim.warmup_epochs
         if 0 < epochs < warmup:
             problems.append(f"optim.warmup_epochs is at most the {epochs:g} epochs; got {warmup:g}")
@@ -119,7 +124,7 @@ class Config:
 
     def to_json(self) -> str:
         """The settings as JSON text."""
-        return json.dumps(_to_plain(self), indent=2) + "\n"
+        return json.dumps(plain.to_plain(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
@@ -132,13 +137,16 @@ class Config:
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise UserError(f"it is not JSON: {error}") from error
-        refuse(_mistakes(cls, values, ""))
-        return _from_plain(cls, values)
+        refuse(plain.mistakes(cls, values, ""))
+        return plain.from_plain(cls, values)
 
 
 def differences(old: Config, new: Config) -> list[str]:
     """Lines "field: old -> new" for every setting that decides the result."""
-    before, after = dict(_flatten(_to_plain(old))), dict(_flatten(_to_plain(new)))
+    before, after = (
+        dict(plain.flatten(plain.to_plain(old))),
+        dict(plain.flatten(plain.to_plain(new))),
+    )
     return [
         f"{name}: {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
         for name in sorted({*before, *after})
@@ -147,95 +155,31 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
-def _to_plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        plain = {f.name: _to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {_KIND: type(value).__name__, **plain} if type(value) in _KINDS else plain
-    return [_to_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flatten(item, f"{prefix}.{key}" if prefix else key)
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for index, item in enumerate(value):
-            yield from _flatten(item, f"{prefix}[{index}]")
-    else:
-        yield prefix, value
-
-
-def _mistakes(hint: Any, value: Any, name: str) -> Iterator[str]:
-    """A line for each part of a plain value that is not of its type."""
-    if hint is Any:
-        yield from _mistakes_of_transform(value, name)
-    elif dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        hints, prefix = typing.get_type_hints(hint), f"{name}." if name else ""
-        needed = [f.name for f in dataclasses.fields(hint) if _is_required(f)]
-        for key in (*value, *needed):
-            if key not in hints:
-                yield f"no setting is called '{prefix}{key}', there are {', '.join(hints)}"
-            elif key not in value:
-                yield f"{prefix}{key} is missing"
-            else:
-                yield from _mistakes(hints[key], value[key], f"{prefix}{key}")
-    elif typing.get_origin(hint) is tuple and isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _mistakes(typing.get_args(hint)[0], item, f"{name}[{index}]")
-    elif not _is_of_type(hint, value):
-        word = WORDS.get(hint, "a list" if typing.get_origin(hint) is tuple else "a table")
-        yield f"{name or 'it'} is {word}; got {value!r}"
-
-
-def _mistakes_of_transform(value: Any, name: str) -> Iterator[str]:
-    kind = value.get(_KIND) if isinstance(value, dict) else value
-    if not isinstance(kind, str) or kind not in transforms.by_name:
-        yield f"{name} is one of {', '.join(transforms.by_name)}; got {kind!r}"
-    else:
-        items = {key: item for key, item in value.items() if key != _KIND}
-        yield from _mistakes(transforms.by_name[kind], items, name)
-
-
-def _is_required(field: dataclasses.Field) -> bool:
-    return field.default is field.default_factory is dataclasses.MISSING
-
-
-def _is_of_type(hint: Any, value: Any) -> bool:
-    if hint is float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value)
-    return type(value) is hint
-
-
-def _from_plain(hint: Any, value: Any) -> Any:
-    """Builds what a plain value without mistakes stands for."""
-    if hint is Any:
-        items = {key: item for key, item in value.items() if key != _KIND}
-        return _from_plain(transforms.by_name[value[_KIND]], items)
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        items = {key: _from_plain(hints[key], item) for key, item in value.items()}
-        return typing.cast(type, hint)(**items)
-    if typing.get_origin(hint) is tuple:
-        return tuple(_from_plain(typing.get_args(hint)[0], item) for item in value)
-    return float(value) if hint is float else value
-
-
-_KINDS = frozenset(transforms.by_name.values())
-
 __all__ = [
+    "BalanceSettings",
+    "Blur",
     "Brightness",
     "Config",
     "Contrast",
+    "Cutout",
     "DataSettings",
     "FlipHorizontal",
     "FlipVertical",
+    "Gamma",
+    "Hue",
     "LoaderSettings",
+    "LossSettings",
+    "MixingSettings",
     "ModelSettings",
+    "Noise",
     "OptimSettings",
     "PreprocessingSettings",
+    "RandomCrop",
     "Rotate",
+    "Saturation",
+    "Shift",
     "SplitSettings",
+    "StainJitter",
     "TrainSettings",
     "differences",
 ]

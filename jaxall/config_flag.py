@@ -23,6 +23,7 @@ from jaxall.errors import UserError
 
 with epy.lazy_imports():  # --help needs no settings, and so none of the libraries they are of
     from jaxall import config as config_lib
+    from jaxall import plain
 
 _HELP = re.compile(r"--?(help|helpfull|helpshort|helpxml|h|\?)(=.*)?")
 _FILE = re.compile(r"--?config(?:=(.*))?", re.DOTALL)
@@ -127,4 +128,4 @@ def _check_override(known: dict[str, Any], name: str, value: str | None, after: 
         try:
             _PARSERS[kind].parse(value)
         except ValueError as error:
-            raise UserError(f"{name} is {config_lib.WORDS[kind]}; got {value!r}") from error
+            raise UserError(f"{name} is {plain.WORDS[kind]}; got {value!r}") from error

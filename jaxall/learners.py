@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from flax import linen as nn
 
 from jaxall import config as config_lib
 from jaxall import models
 from jaxall.data.preprocessing import Preprocessing
-from jaxall.training import optim, plan, state, steps
+from jaxall.training import losses, optim, plan, state, steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +31,21 @@ class Learner:
 
 
 def of(
-    config: config_lib.Config, preprocessing: Preprocessing, classes: int, length: plan.Plan
+    config: config_lib.Config,
+    preprocessing: Preprocessing,
+    classes: int,
+    length: plan.Plan,
+    class_counts: Sequence[int] | np.ndarray | None = None,
 ) -> Learner:
     """The network, its optimiser and its step, as the config says.
+
+    Args:
+        config: validated.
+        preprocessing: of every picture.
+        classes: number of them.
+        length: of the run.
+        class_counts: pictures of each class to learn from, which the loss may weigh them by; None
+            takes all classes to be of one size.
 
     Raises:
         UserError: an impossible setting.
@@ -55,5 +68,7 @@ def of(
         preprocessing.normalise,
         seed=config.seed,
         accumulate=config.train.accumulate,
+        loss=losses.make(config.loss, (1,) * classes if class_counts is None else class_counts),
+        mixed=config.mixing,
     )
     return Learner(module=module, create=create, step=step)

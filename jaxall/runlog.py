@@ -9,7 +9,7 @@ from rich import console as rich_console
 
 from jaxall import assembly
 from jaxall import config as config_lib
-from jaxall.data import splits
+from jaxall.data import balance, splits
 from jaxall.evaluation import scores
 from jaxall.reporting import plots, tables
 from jaxall.training import journal, plan, state
@@ -47,12 +47,15 @@ class RunLog:
         if self._journal:
             self._journal.close()
 
-    def header(self, material: assembly.Material, length: plan.Plan, memory: str) -> None:
+    def header(
+        self, material: assembly.Material, length: plan.Plan, draws: balance.Draws, memory: str
+    ) -> None:
         """What will be done, and the epochs so far of a run that goes on.
 
         Args:
             material: the pictures.
             length: of the run.
+            draws: of the training pictures.
             memory: a line on the pictures that are kept in it.
         """
         config, split = self._config, material.split
@@ -63,8 +66,11 @@ class RunLog:
             f"{material.preprocessing.image_size} px, {config.model.precision}, "
             f"{jax.device_count()} x {devices} ({config.train.parallel})\n"
             f"{material.data_set.name}: {counts} pictures, {config.split.kind} split; "
-            f"{length.steps} steps of {length.batch_size}; folder {self._folder}\n{memory}"
+            f"{length.steps} steps of {length.batch_size}; folder {self._folder}\n"
+            f"{draws.summary()}\n{memory}"
         )
+        if self._journal and not journal.read(self._folder, "sampling"):
+            self._journal.write("sampling", self._start, **draws.effective_counts())
         if self._start:
             self._console.print(f"going on from step {self._start} of {length.steps}")
         self._console.print(tables.epoch_table(self._epochs()))

@@ -26,7 +26,7 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     import jax
     from jax.experimental import multihost_utils
 
-    from jaxall import assembly, learners, models, probing, runlog, runtime, trained, workdir
+    from jaxall import assembly, folds, learners, models, probing, runlog, runtime, trained, workdir
     from jaxall import config as config_lib
     from jaxall.data import keeping, pipeline
     from jaxall.evaluation import scores
@@ -42,6 +42,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", 1, "number of processes of a multi-host run")
 _PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
+_FOLDS = flags.DEFINE_bool("folds", False, "train and score a run for each fold of the split")
 _PROBE = flags.DEFINE_bool("probe-batch", False, "only say how large a batch fits; writes nothing")
 
 
@@ -71,12 +72,15 @@ def train(
     spec, class_names = models.find(config.model.name), material.data_set.class_names
     sources = material.source("train"), material.source("validation")
     source, validation = keeping.keep(sources, config.loader)
+    draws = material.draws(config.balance)
     length = plan.Plan(
-        examples=len(source), batch_size=config.train.batch_size, epochs=config.train.epochs
+        examples=draws.epoch, batch_size=config.train.batch_size, epochs=config.train.epochs
     )
 
     # The network, its step, and the state they start from or had come to.
-    learner = learners.of(config, material.preprocessing, len(class_names), length)
+    learner = learners.of(
+        config, material.preprocessing, len(class_names), length, draws.class_counts
+    )
     predictor = infer.Predictor(learner.module.apply, material.preprocessing.normalise)
     spread = parallel.Spread(config.train.parallel)
     store = checkpoints.Checkpoints(folder, spread)
@@ -91,12 +95,13 @@ def train(
 
     # Epochs: train, validate, write down, keep.
     log = runlog.RunLog(folder, config, console, optim.learning_rate(config.optim, length), start)
-    log.header(material, length, keeping.report(sources, config.loader))
+    log.header(material, length, draws, keeping.report(sources, config.loader))
     batches = pipeline.train_batches(
         source,
         transforms=config.augmentation,
         batch_size=config.train.batch_size,
         seed=config.seed,
+        order=draws.order(batch_size=length.batch_size, seed=config.seed),
         start_step=start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -130,6 +135,7 @@ def train(
                 {"params": current.params, "batch_stats": current.batch_stats},
                 validation,
                 names=material.names("validation"),
+                subjects=material.subjects("validation"),
                 class_names=class_names,
                 settings=config.loader,
             )
@@ -143,6 +149,32 @@ def train(
             log.epoch(end, record)
             store.save(current, end, {"score": found[config.train.best_by], "loss": found["loss"]})
     log.footer(store.best)
+
+
+def cross_validate(
+    config: config_lib.Config,
+    folder: pathlib.Path,
+    console: rich_console.Console,
+    watch_for_stop: Callable[[], Callable[[int], bool]] = lambda: lambda step: False,
+) -> None:
+    """Trains and scores a run for each fold, in folders of their own, and sums them up.
+
+    Raises:
+        UserError: as `train`, or the split has no folds.
+        loop.Terminated: it was asked to stop.
+    """
+    configs = folds.configs(config)
+    for fold, own in enumerate(configs):
+        target, label = folds.folder_of(folder, fold), f"fold {fold} ({fold + 1} of {len(configs)})"
+        if folds.is_scored(target, own):
+            console.print(f"{label}: done before, in {target}", soft_wrap=True)
+            continue
+        console.print(label)
+        train(own, target, console, watch_for_stop)
+        if jax.process_index() == 0:
+            folds.score(target, console)
+    if jax.process_index() == 0:
+        folds.show(folds.summarise(folder, len(configs)), folder, console)
 
 
 def _initial_weights(
@@ -161,10 +193,11 @@ class StopRequests:
 
     def __init__(self) -> None:
         self.exit_code = 128 + signal.SIGTERM
+        self._asked = threading.Event()  # one for all folds: between two runs nothing is lost
 
     def watch(self) -> Callable[[int], bool]:
         """Whether to stop; the hosts of a pod agree on the step after which they do."""
-        asked = threading.Event()
+        asked = self._asked
 
         def ask(number: int, _frame: object) -> None:
             self.exit_code = 128 + number
@@ -202,7 +235,10 @@ def main(arguments: list[str]) -> int:
     requests = StopRequests()
     try:
         with workdir.locked(folder) if is_first else contextlib.nullcontext():
-            train(config, folder, console, requests.watch)
+            if _FOLDS.value:
+                cross_validate(config, folder, console, requests.watch)
+            else:
+                train(config, folder, console, requests.watch)
     except loop.Terminated:
         console.print("stopped as asked; the state is saved, the same command goes on from it")
         return requests.exit_code

@@ -36,13 +36,15 @@ class Trained:
         source: pipeline.Source,
         names: tuple[str, ...],
         progress: Callable[[int], None] = lambda done: None,
+        subjects: tuple[str, ...] = (),
     ) -> Predictions:
-        """Probabilities for every picture of a source, in its order."""
+        """Probabilities for every picture of a source, in its order; () for unknown subjects."""
         return predict(
             self.predictor,
             self.variables,
             source,
             names=names,
+            subjects=subjects,
             class_names=self.run.class_names,
             settings=self.run.config.loader,
             progress=progress,
@@ -80,14 +82,19 @@ def predict(
     names: tuple[str, ...],
     class_names: tuple[str, ...],
     settings: pipeline.LoaderSettings,
+    subjects: tuple[str, ...] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Predictions:
-    """Probabilities for every picture of a source: validation, evaluation and prediction alike."""
+    """Probabilities for every picture of a source: validation, evaluation and prediction alike.
+
+    `names` and `subjects` are in the source's order; () where no subject is known.
+    """
     size = infer.batch_size(min(BATCH_SIZE, len(source)))
     with pipeline.eval_batches(source, batch_size=size, settings=settings) as batches:
         inferred = predictor(variables, batches, progress)
     return Predictions(
         names=tuple(names[index] for index in inferred.index),
+        subjects=tuple(subjects[index] for index in inferred.index) if subjects else (),
         labels=inferred.labels,
         probabilities=inferred.probabilities,
         class_names=class_names,

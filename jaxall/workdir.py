@@ -3,7 +3,7 @@
 config.json   the resolved settings        split.csv      side, group and reason of every picture
 run.json      classes, preprocessing, ...  journal.jsonl  what happened, by step
 pictures.sha256   of every picture's file
-quarantine.csv    pictures that can't be read, and why
+quarantine.csv    pictures that can't be read, and why, if there are any
 audit.json        copies, giveaways and outliers among the pictures
 """
 
@@ -96,8 +96,7 @@ def load(workdir: pathlib.Path) -> Run:
     Raises:
         UserError: there is no run there, or one of its files is damaged.
     """
-    needed = (CONFIG, FACTS, SPLIT, PICTURES, QUARANTINE)
-    missing = [name for name in needed if not (workdir / name).is_file()]
+    missing = [name for name in (CONFIG, FACTS, SPLIT, PICTURES) if not (workdir / name).is_file()]
     if missing:
         raise UserError(f"{workdir} is not the folder of a run: {', '.join(missing)} missing")
     try:

@@ -20,13 +20,13 @@ from PIL import Image
 
 from jaxall import assembly, cli, models, predict, runtime, trained, workdir
 from jaxall import port as port_command
-from jaxall.data import splits, synthetic
+from jaxall.data import split_file, splits, synthetic
 from jaxall.evaluation import predictions
 from jaxall.training import checkpoints
 from jaxall.weights import initial, parity, port
 from tests import keys, programs
 
-COMMANDS = ("train", "evaluate", "predict", "port")
+COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report")
 QUICKSTART = programs.ROOT / "configs" / "quickstart.py"
 PICTURES = 4 * 6 * 2
 
@@ -153,7 +153,7 @@ def test_train_leaves_a_whole_run_behind(program):
 
 def test_train_splits_every_picture_and_keeps_subjects_whole(program):
     data_set = synthetic.load(program.folder / "drawn")
-    split = splits.load_csv(program.folder / "run" / workdir.SPLIT, data_set)
+    split = split_file.load(program.folder / "run" / workdir.SPLIT, data_set)
     assert len(split.sides) == PICTURES
     assert splits.leaks(split) == []
     counts = program.run.facts["data"]["counts"]
@@ -202,7 +202,7 @@ def parameters(run, step):
 def test_evaluate_counts_every_test_picture_exactly_once(program):
     found = predictions.load_csv(program.evaluation / "predictions.csv")
     data_set = synthetic.load(program.folder / "drawn")
-    split = splits.load_csv(program.folder / "run" / workdir.SPLIT, data_set)
+    split = split_file.load(program.folder / "run" / workdir.SPLIT, data_set)
     rows = [data_set.rows[index] for index in split.indices("test")]
     assert found.names == tuple(row.path for row in rows)
     assert found.labels.tolist() == [row.label for row in rows]

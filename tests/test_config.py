@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 from jaxall import cli, config, config_flag
+from jaxall.data import transforms as transforms_lib
 from jaxall.errors import UserError
 
 # ml_collections loads config files by a method that is deprecated.
@@ -62,17 +63,26 @@ def test_a_config_survives_json(file):
 
 
 def test_every_transform_survives_json():
-    transforms = (config.Rotate(degrees=3.5, border="white"), config.FlipHorizontal())
-    transforms += (config.FlipVertical(probability=0.1), config.Brightness(), config.Contrast())
+    transforms = (config.Rotate(degrees=3.5, border="white"), config.FlipVertical(probability=0.1))
+    transforms += tuple(kind() for kind in transforms_lib.by_name.values())
     made = config.Config(
         name="a",
         augmentation=transforms,
+        balance=config.BalanceSettings(sampling="subject"),
+        mixing=config.MixingSettings(mixup=0.2, cutmix=1.0),
+        loss=config.LossSettings(class_weights="sqrt", focal_gamma=2.0, label_smoothing=0.1),
         optim=config.OptimSettings(schedule="step", step_epochs=(1.0, 2.5)),
     )
     again = config.Config.from_json(made.to_json())
     assert again == made
     assert isinstance(again.augmentation, tuple)
     assert again.optim.step_epochs == (1.0, 2.5)
+
+
+def test_a_config_from_before_balance_loss_and_mixing_is_one_without_them():
+    plain = json.loads(config.Config(name="a").to_json())
+    older = {key: x for key, x in plain.items() if key not in ("balance", "loss", "mixing")}
+    assert config.Config.from_json(json.dumps(older)) == config.Config(name="a")
 
 
 def test_fields_of_any_depth_can_be_overridden():
@@ -87,6 +97,7 @@ def test_fields_of_any_depth_can_be_overridden():
         "--config.optim.decay_norms_and_biases=false",
         "--noconfig.train.sync_batch_norm",
         "--config.data.root=/some/where else",
+        "--config.preprocessing.mask=(0.25, 0.1)",
         "--config.augmentation[2].degrees=10",
         "--config.augmentation[0].probability",
         "0.25",
@@ -98,6 +109,7 @@ def test_fields_of_any_depth_can_be_overridden():
     assert not made.optim.decay_norms_and_biases
     assert not made.train.sync_batch_norm
     assert made.data.root == "/some/where else"
+    assert made.preprocessing.mask == (0.25, 0.1)
     assert made.augmentation[2] == config.Rotate(degrees=10.0)
     assert made.augmentation[0] == config.FlipHorizontal(probability=0.25)
 
@@ -157,6 +169,7 @@ def test_tuples_can_be_overridden():
             "augmentation[2].degrees is a finite number; got 'x'",
         ),
         ("--config.optim.step_epochs=('a',)", "optim.step_epochs[0] is a finite number; got 'a'"),
+        ("--config.augmentation=('Glow',)", "augmentation[0] is one of Rotate, FlipHorizontal"),
         ("--config.augmentation=('Blur',)", "augmentation[0] is one of Rotate, FlipHorizontal"),
         ("--config.train.epochs=0", "train.epochs is above 0"),
         ("--config.seed=-1", "seed is at least 0 and below 2**31; got -1"),
@@ -177,12 +190,31 @@ def test_tuples_can_be_overridden():
         ("--config.augmentation[2].degrees=720", "Rotate.degrees must be from 0 to 180, not 720"),
         ("--config.augmentation[2].border=grey", "unknown Rotate.border 'grey'; there are reflect"),
         ("--config.model.dropout=1", "model.dropout is at least 0 and below 1; got 1.0"),
+        (
+            "--config.balance.sampling=classes",
+            "balance.sampling is one of none, oversample, class,",
+        ),
+        ("--config.loss.class_weights=yes", "loss.class_weights is one of none, balanced, sqrt;"),
+        ("--config.loss.label_smoothing=1", "loss.label_smoothing is at least 0 and below 1; got"),
+        ("--config.mixing.mixup=-0.1", "mixing.mixup is at least 0 and finite; got -0.1"),
         ("--config.train.best_by=f1", "train.best_by is one of accuracy, balanced_accuracy"),
         ("--config.preprocessing.image_size=-4", "preprocessing.image_size is 0 or a size in"),
+        ("--config.preprocessing.crop=-4", "preprocessing.crop is 0 or a size in pixels; got -4"),
+        ("--config.preprocessing.mask=(0.2,)", "preprocessing.mask is two shares, of the width"),
     ],
 )
 def test_a_wrong_override_ends_in_one_line(capsys, override, line):
     assert line_of(capsys, "--config", QUICKSTART, override).startswith(line)
+
+
+def test_classes_are_not_balanced_twice(capsys):
+    twice = ("--config.balance.sampling=class", "--config.loss.class_weights=sqrt")
+    assert line_of(capsys, "--config", QUICKSTART, *twice) == (
+        "classes are balanced by balance.sampling or by loss.class_weights, not by both; "
+        "got 'class' and 'sqrt'"
+    )
+    other = parse("--config", QUICKSTART, "--config.balance.sampling=subject", twice[1])
+    assert other.loss.class_weights == "sqrt"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config"], ["--config="], ["--config.seed=1"]])
@@ -256,7 +288,7 @@ def test_wrong_types_in_a_file_are_told_all_at_once():
         "train.epochs is a finite number; got 'ten'",
         "model is a table; got 'densenet201'",
         "augmentation[0].degrees is a finite number; got '10'",
-        "augmentation[1] is one of Rotate, FlipHorizontal, FlipVertical, Brightness, Contrast; got",
+        f"augmentation[1] is one of {', '.join(transforms_lib.by_name)}; got",
     ):
         assert part in told
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxall import assembly, config_flag, models
-from jaxall.training import optim, parallel, plan, state, steps
+from jaxall.training import losses, optim, parallel, plan, state, steps
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 CLASSES = 4
@@ -43,6 +43,7 @@ def test_a_step_of_a_config_has_the_shapes_that_it_must_have(file):
     spec, size = models.find(config.model.name), assembly.preprocessing_of(config).image_size
     length = plan.Plan(examples=100, batch_size=config.train.batch_size, epochs=config.train.epochs)
     optimizer = optim.optimizer(config.optim, length)
+    loss = losses.make(config.loss, (30, 10, 20, 40))
     module = models.build(spec, config.model, CLASSES)
     create = functools.partial(
         state.create, module, optimizer, image_size=size, classes=CLASSES, seed=config.seed
@@ -50,7 +51,9 @@ def test_a_step_of_a_config_has_the_shapes_that_it_must_have(file):
     synced = models.build(spec, config.model, CLASSES, axis_name=steps.AXIS)
     apply = (synced if config.train.sync_batch_norm else module).apply
     normalise = assembly.preprocessing_of(config).normalise
-    step = steps.make_train_step(apply, optimizer, normalise, seed=config.seed)
+    step = steps.make_train_step(
+        apply, optimizer, normalise, seed=config.seed, loss=loss, mixed=config.mixing
+    )
     share = config.train.batch_size // jax.device_count()
     lead = (
         (jax.device_count(), share)

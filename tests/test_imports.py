@@ -18,9 +18,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = 250
 # Files longer than that, and why they are one subject.
 LONG = {
+    "config.py": "one table of all settings, and its way into JSON and back",
     "data/pipeline.py": "the two pipelines and the source that both read",
     "data/smears.py": "one drawing, from the slide down to a cell's outline",
-    "data/splits.py": "three kinds of split and the file that they are kept in",
+    "data/splits.py": "the kinds of split, and what each must keep to",
     "models/efficientnet.py": "the blocks of a family of eight and their renames",
     "reporting/plots.py": "one function a plot, with the style that they share",
     "weights/download.py": "one download, with all that a network can do wrong",
@@ -29,7 +30,7 @@ LONG = {
 }
 NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 
-COMMANDS = ("train", "evaluate", "predict", "port")
+COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
 
@@ -45,8 +46,9 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "errors": ((), ()),
     "files": ((), ()),
     "__init__": ((), ()),
-    "config": (("models", "data", "training", "evaluation"), ()),
-    "config_flag": (("config",), ("absl", "ml_collections", "etils")),
+    "config": (("models", "data", "training", "evaluation", "plain"), ()),
+    "plain": (("data",), ()),
+    "config_flag": (("config", "plain"), ("absl", "ml_collections", "etils")),
     "cli": ((), ("absl", "rich")),
     "runtime": ((), ("jax", "jaxlib")),
     "workdir": (("config", "models", "data", "training"), ()),
@@ -55,12 +57,31 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("jax", "numpy", "rich"),
     ),
     "audits": (("workdir", "data", "reporting"), ("numpy", "rich")),
-    "learners": (("config", "models", "data", "training"), ("flax",)),
+    "learners": (("config", "models", "data", "training"), ("flax", "numpy")),
     "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
     "trained": (
         ("workdir", "models", "data", "evaluation", "training"),
         ("jax", "numpy"),
     ),
+    "scoring": (
+        ("assembly", "evaluation", "reporting", "trained", "workdir"),
+        ("rich",),
+    ),
+    "folds": (
+        (
+            "assembly",
+            "config",
+            "data",
+            "evaluation",
+            "reporting",
+            "scoring",
+            "trained",
+            "training",
+            "workdir",
+        ),
+        ("numpy", "rich"),
+    ),
+    "sheets": (("assembly", "config", "data", "reporting"), ("numpy", "rich")),
     "runlog": (
         ("assembly", "config", "data", "evaluation", "reporting", "training"),
         ("jax", "rich"),

@@ -44,6 +44,8 @@ def test_validation_evaluate_and_predict_feed_the_same_bits(tmp_path, monkeypatc
     root, folder = tmp_path / "drawn", tmp_path / "run"
     synthetic.write(root, subjects_per_class=4, pictures_per_subject=3, size=40)
     settings = programs.tiny_config(root, (config.Rotate(degrees=90.0), config.FlipHorizontal()))
+    settings.preprocessing.crop, settings.preprocessing.mask = 36, (0.25, 0.125)
+    settings.preprocessing.greyscale = True
     settings.train.epochs = 0.2
 
     train.train(settings, folder, programs.quiet())
@@ -61,6 +63,7 @@ def test_validation_evaluate_and_predict_feed_the_same_bits(tmp_path, monkeypatc
 
     # And it is the function that the library offers, with the settings that the run has kept.
     kept = workdir.load(folder).preprocessing
+    assert (kept.crop, kept.mask, kept.greyscale) == (36, (0.25, 0.125), True)
     loaded = np.stack([kept.load(pathlib.Path(path).read_bytes()) for path in paths])
     assert np.asarray(kept.normalise(jnp.asarray(loaded))).tobytes() == validated.tobytes()
     plain = decoding.decode(pathlib.Path(paths[0]).read_bytes())

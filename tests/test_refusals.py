@@ -187,7 +187,7 @@ def test_a_refused_start_does_not_bind_the_next_one(refused_training, tmp_path, 
 def test_evaluate_wants_one_run(refused, tmp_path):
     assert refused(evaluate.main) == "evaluate takes one run's folder; got none"
     assert refused(evaluate.main, "a", "b").startswith("evaluate takes one run's folder; got ")
-    missing = "config.json, run.json, split.csv, pictures.sha256, quarantine.csv missing"
+    missing = "config.json, run.json, split.csv, pictures.sha256 missing"
     assert refused(evaluate.main, tmp_path) == f"{tmp_path} is not the folder of a run: {missing}"
     line = refused(predict.main, tmp_path / "gone", tmp_path)
     assert line == f"{tmp_path}/gone is not the folder of a run: {missing}"

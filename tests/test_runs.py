@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as sk
 
 from jaxall import config, evaluate, predict, train, workdir
-from jaxall.data import splits, synthetic
+from jaxall.data import split_file, splits, synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import predictions, shortcuts
 from jaxall.training import checkpoints
@@ -52,6 +52,9 @@ def test_every_side_is_scored_whole_with_the_numbers_of_scikit_learn(folder, sid
     assert sorted(found.names) == sorted(
         line.partition(",")[0] for line in lines if line.endswith(f",{side}")
     )
+    rows = {row.path: row for row in synthetic.load(folder.parent / "drawn").rows}
+    assert found.subjects == tuple(rows[name].subject for name in found.names)
+    assert all(found.subjects)
     labels, p = found.labels, found.probabilities
     likely = p.argmax(1)
     assert len(set(likely)) > 1, "or the scores would say nothing"
@@ -82,7 +85,7 @@ def test_every_side_is_scored_whole_with_the_numbers_of_scikit_learn(folder, sid
 def test_baselines_are_those_of_the_pictures(folder):
     run = workdir.load(folder)
     data_set = synthetic.load(run.config.data.root)
-    split = splits.load_csv(folder / workdir.SPLIT, data_set)
+    split = split_file.load(folder / workdir.SPLIT, data_set)
     record, found = evaluated(folder, "test")
     majority = shortcuts.majority(data_set.labels[split.indices("train")], len(found.labels))
     assert record["baselines"]["commonest class"] == np.mean(majority == found.labels)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jaxall import config as config_lib
-from jaxall import workdir
+from jaxall import plain, workdir
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.training import checkpoints
@@ -93,7 +93,7 @@ def test_settings_that_change_no_result_may_change(run: pathlib.Path):
 
 
 def test_every_free_setting_is_a_setting():
-    names = dict(config_lib._flatten(config_lib._to_plain(config())))
+    names = dict(plain.flatten(plain.to_plain(config())))
     for free in config_lib.FREE:
         assert any(name == free or name.startswith(free + ".") for name in names), free
 
@@ -199,7 +199,7 @@ def test_a_folder_is_locked_against_a_second_run(tmp_path: pathlib.Path):
 def test_a_lock_dies_with_its_process(tmp_path: pathlib.Path):
     program = f"""
 import pathlib
-from jaxall import workdir
+from jaxall import plain, workdir
 with workdir.locked(pathlib.Path({str(tmp_path)!r})):
     print("locked", flush=True)
     input()

@@ -3,10 +3,10 @@
 import difflib
 
 from jaxall import errors, files
-from jaxall.data import ball, dataset, synthetic
+from jaxall.data import ball, cnmc, dataset, folder, synthetic, tfds_source
 
 # A module here is all that a new data set needs: NAME, and load(root) -> DataSet.
-DATA_SETS = {module.NAME: module for module in (ball, synthetic)}
+DATA_SETS = {module.NAME: module for module in (ball, synthetic, cnmc, folder, tfds_source)}
 
 
 def load(settings: dataset.DataSettings) -> dataset.DataSet:

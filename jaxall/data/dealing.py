@@ -1,7 +1,8 @@
-"""Which side each picture goes to: three ways of dealing them out.
+"""Which side each picture goes to: ways of dealing them out.
 
 Each takes the table, the groups that belong together, the pictures wanted of each class on each
-side (int [K,3]) and a seed, and returns an index into `SIDES` per row, int [N].
+side (int [K,S]) and a seed, and returns the index of a side per row, int [N]. The sides may as well
+be the folds of a cross-validation.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ SIDES = ("train", "validation", "test")
 
 
 def targets_of(data_set: dataset.DataSet, fractions: Sequence[float]) -> np.ndarray:
-    """Pictures wanted of each class on each side, int [K,3], by largest remainder."""
+    """Pictures wanted of each class on each side, int [K,S], by largest remainder."""
     sizes = np.array(list(data_set.class_counts.values()))
     exact = sizes[:, None] * np.array(fractions)
     targets = np.floor(exact + 1e-9).astype(np.int64)
@@ -42,7 +43,7 @@ def _deal_in_order(
     sides = np.empty(len(data_set.rows), np.int64)
     for label, wanted in enumerate(targets):
         own = [position for position in order if data_set.rows[position].label == label]
-        sides[own] = np.repeat(np.arange(len(SIDES)), wanted)
+        sides[own] = np.repeat(np.arange(len(wanted)), wanted)
     return sides
 
 
@@ -113,7 +114,7 @@ def _settle(sizes: np.ndarray, wanted: np.ndarray, dealt: np.ndarray) -> None:
 
     Args:
         sizes: pictures of each group by class, [G,K].
-        wanted: targets, [K,3].
+        wanted: targets, [K,S].
         dealt: the side of each group.
     """
     empty = float(sizes.sum()) ** 2  # costs more than any distance from the targets
@@ -122,8 +123,9 @@ def _settle(sizes: np.ndarray, wanted: np.ndarray, dealt: np.ndarray) -> None:
         return ((filled - wanted) ** 2 / wanted + empty * (filled == 0)).sum(axis=-2)
 
     everyone = np.arange(len(sizes))
-    for _ in range(len(SIDES) * len(sizes)):  # rounding mustn't make it go in circles
-        filled = np.stack([sizes[dealt == side].sum(axis=0) for side in range(len(SIDES))], axis=1)
+    sides = range(wanted.shape[1])
+    for _ in range(len(sides) * len(sizes)):  # rounding mustn't make it go in circles
+        filled = np.stack([sizes[dealt == side].sum(axis=0) for side in sides], axis=1)
         gone = cost(filled - sizes[:, :, None])[everyone, dealt] - cost(filled)[dealt]
         moved = cost(filled + sizes[:, :, None]) - cost(filled) + gone[:, None]
         moved[everyone, dealt] = 0.0

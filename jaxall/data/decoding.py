@@ -115,14 +115,19 @@ def find_images(folder: pathlib.Path) -> list[pathlib.Path]:
         raise errors.UserError(f"can't read the folder {error.filename}: {error.strerror}")
 
     found = []
-    seen: set[str] = set()
+    seen = {os.path.realpath(folder)}
+
+    def is_new(path: str) -> bool:
+        before = len(seen)
+        seen.add(os.path.realpath(path))
+        return len(seen) > before
+
     for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
-        seen.add(os.path.realpath(parent))
-        folders[:] = sorted(
+        folders[:] = [
             name
-            for name in folders
-            if not is_clutter(name) and os.path.realpath(os.path.join(parent, name)) not in seen
-        )
+            for name in sorted(folders)
+            if not is_clutter(name) and is_new(os.path.join(parent, name))
+        ]
         for name in names:
             if not is_clutter(name) and name.lower().endswith(IMAGE_SUFFIXES):
                 found.append(pathlib.Path(parent, name))

@@ -32,7 +32,8 @@ class Warp:
     Attributes:
         matrix: float64 [3,3], affine and invertible: takes a pixel's place (x, y, 1) to its new
             one. The middle of the upper left pixel is (0, 0).
-        border: of `BORDERS`, what lies outside of the frame; "" if nothing of it is moved in.
+        border: of `BORDERS`, what lies outside of the frame; "" if nothing of it is moved in, or
+            no more than rounding brings in.
     """
 
     matrix: np.ndarray
@@ -133,7 +134,7 @@ def _warp(image: np.ndarray, matrix: np.ndarray, border: str) -> np.ndarray:
             return image
         if (x, y) in _FLIPS:
             return cv2.flip(image, _FLIPS[x, y])
-    mode, value = BORDERS[border]
+    mode, value = BORDERS[border or "reflect"]
     # OpenCV warps four channels in little more than half the time of three, to the same bits.
     warped = cv2.warpAffine(
         cv2.cvtColor(image, cv2.COLOR_RGB2RGBA),

@@ -8,6 +8,7 @@ resumes at step k sees what it would have seen.
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
@@ -60,6 +61,12 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Element: ...
+
+
+class Order(Protocol):
+    """Which element of a source stands at each place of an endless stream; must pickle."""
+
+    def __getitem__(self, place: int, /) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -159,6 +166,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     settings: LoaderSettings,
+    order: Order | None = None,
     start_step: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -171,6 +179,7 @@ def train_batches(
         batch_size: Of the global batch, all processes together.
         seed: At least 0.
         settings: Threads, workers and prefetching.
+        order: Of the elements; None for all of them once an epoch, shuffled anew in each.
         start_step: Batches to skip, without reading them.
         process_index: Which of the processes this one is.
         process_count: How many there are; each reads its own share of every global batch.
@@ -195,14 +204,14 @@ def train_batches(
             f"{process_index} below process_count {process_count}"
         )
     # grain shuffles epoch e with seed + e: neighbouring seeds would share all orders but one.
-    order, augmentation = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
-    examples = (
-        grain.MapDataset.source(source)
-        .shuffle(seed=order)
-        .repeat(None)
-        .random_map(functools.partial(_augment, tuple(transforms)), seed=augmentation)
-        .map_with_index(functools.partial(_place, batch_size))
-    )
+    shuffling, augmentation = np.random.SeedSequence(seed).generate_state(2).tolist()
+    if order is None:
+        drawn = grain.MapDataset.source(source).shuffle(seed=shuffling).repeat(None)
+    else:
+        drawn = grain.MapDataset.source(_Ordered(source, order))
+    examples = drawn.random_map(
+        functools.partial(_augment, tuple(transforms)), seed=augmentation
+    ).map_with_index(functools.partial(_place, batch_size))
     # Sharing out comes after shuffling and repeating, so that all processes together read what one
     # would; batching comes before the workers, so that their number doesn't change a batch.
     share = examples[process_index::process_count]
@@ -226,6 +235,20 @@ def eval_batches(source: Source, *, batch_size: int, settings: LoaderSettings) -
         raise errors.UserError(f"batch_size must be at least 1, not {batch_size}")
     fill = functools.partial(_stack_and_fill, batch_size)
     return _read(grain.MapDataset.source(source).batch(batch_size, batch_fn=fill), settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ordered:
+    """The elements of a source in an endless order."""
+
+    source: Source
+    order: Order
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> Element:
+        return self.source[self.order[index]]
 
 
 def _augment(

@@ -11,7 +11,10 @@ COLUMNS = ["path", "reason"]
 
 
 def save(quarantined: Mapping[str, str], path: pathlib.Path) -> None:
-    """Writes a line for each picture, path -> reason; the heading alone where there is none."""
+    """Writes a line for each picture, path -> reason; no file where there is none."""
+    if not quarantined:
+        path.unlink(missing_ok=True)
+        return
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows([COLUMNS, *quarantined.items()])
     files.write(path, buffer.getvalue())
@@ -21,8 +24,10 @@ def load(path: pathlib.Path) -> dict[str, str]:
     """The inverse of `save`.
 
     Raises:
-        UserError: no such file, or not of this kind.
+        UserError: the file can't be read, or is not of this kind.
     """
+    if not path.exists():
+        return {}
     try:
         lines = list(csv.reader(io.StringIO(files.read_text(path), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -2,21 +2,20 @@
 
 A picture's copies and a subject's other pictures belong on its own side, or the test measures
 memory. "group" keeps such groups whole; "block" does too, and cuts each class by acquisition
-number; "random" deals single pictures, which leaks: it is there to be compared with.
+number; "folds" holds out one of k equal parts made of whole groups; "official" obeys the data
+set's own folds and sides. "random" deals single pictures, which leaks: it is there to be compared
+with, and must be allowed to where subjects are known.
 """
 
 import collections
-import csv
 import dataclasses
 import difflib
-import io
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from jaxall import errors, files
-from jaxall.data import dataset, dealing
+from jaxall import errors
+from jaxall.data import dataset, dealing, holding_out
 from jaxall.data import duplicates as duplicates_lib
 
 SIDES = dealing.SIDES
@@ -25,7 +24,8 @@ DEALERS = {
     "block": dealing.cut_by_number,
     "random": dealing.deal_pictures,
 }
-COLUMNS = ("path", "class", "label", "subject", "group", "reason", "side")
+KINDS = (*DEALERS, "folds", "official")
+MOST_FOLDS = 100
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -33,10 +33,15 @@ class SplitSettings:
     """How the pictures of each class are divided.
 
     Attributes:
-        kind: "group", "block" or "random".
-        train, validation, test: fractions of each class; they sum to 1.
+        kind: of `KINDS`.
+        train, validation, test: fractions of each class; they sum to 1. Where the test side is
+            given ("folds", "official"), the first two divide what is left.
         seed: of the shuffle; "block" doesn't shuffle.
         near_duplicate: correlation above which two pictures are near duplicates, in (0, 1].
+        folds: of kind "folds".
+        fold: which of the folds is held out, counted from 0. It is the test side; with "official",
+            where the data set has a test side of its own, the validation side.
+        share_subjects: whether a subject may stand on two sides, which inflates every score.
     """
 
     kind: str = "group"
@@ -44,7 +49,10 @@ class SplitSettings:
     validation: float = 0.16
     test: float = 0.20
     seed: int = 0
-    near_duplicate: float = 0.8
+    near_duplicate: float = duplicates_lib.NEAR
+    folds: int = 5
+    fold: int = 0
+    share_subjects: bool = False
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -54,12 +62,16 @@ class SplitSettings:
     def validate(self) -> None:
         """Raises UserError if the settings can't be obeyed; says all that is wrong."""
         problems = []
-        if self.kind not in DEALERS:
-            nearest = difflib.get_close_matches(self.kind, DEALERS, n=1)
+        if self.kind not in KINDS:
+            nearest = difflib.get_close_matches(self.kind, KINDS, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             problems.append(
-                f"no split is of kind {self.kind!r}, there are {', '.join(DEALERS)}{hint}"
+                f"no split is of kind {self.kind!r}, there are {', '.join(KINDS)}{hint}"
             )
+        if not 2 <= self.folds <= MOST_FOLDS:
+            problems.append(f"wanted from 2 to {MOST_FOLDS} folds, got {self.folds}")
+        if self.fold < 0 or (self.kind == "folds" and self.fold >= self.folds):
+            problems.append(f"wanted a fold from 0 to {self.folds - 1}, got {self.fold}")
         if not (min(self.fractions) > 0 and abs(sum(self.fractions) - 1) < 1e-6):
             got = ", ".join(f"{side} {x:g}" for side, x in zip(SIDES, self.fractions, strict=True))
             problems.append(f"wanted fractions above 0 that sum to 1, got {got}")
@@ -107,8 +119,7 @@ def make(
         )
     dataset.require_every_class(data_set)
     groups = _groups(data_set, duplicates)
-    targets = dealing.targets_of(data_set, settings.fractions)
-    sides = DEALERS[settings.kind](data_set, groups, targets, settings.seed)
+    sides = _deal(data_set, groups, settings)
     names = [""] * len(data_set.rows)
     for group in groups:
         for position in group:
@@ -118,8 +129,17 @@ def make(
         groups=tuple(names),
         reasons=_reasons(data_set, duplicates),
     )
+    if not settings.share_subjects:
+        _require_subjects_apart(split, data_set)
     _require_every_side(split, data_set)
     return split
+
+
+def fold_names(data_set: dataset.DataSet, settings: SplitSettings) -> list[str]:
+    """The folds that `settings.fold` counts; none where the kind of split has none."""
+    if settings.kind == "folds":
+        return [str(fold) for fold in range(settings.folds)]
+    return holding_out.official_folds(data_set) if settings.kind == "official" else []
 
 
 def counts(split: Split, data_set: dataset.DataSet) -> dict[str, dict[str, int]]:
@@ -149,69 +169,6 @@ def summary(split: Split) -> str:
     )
 
 
-def save_csv(split: Split, data_set: dataset.DataSet, path: pathlib.Path) -> None:
-    """Writes a line per row, all or nothing, for people and for `load_csv`."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    fates = zip(split.groups, split.reasons, split.sides, strict=True)
-    for row, fate in zip(data_set.rows, fates, strict=True):
-        name = data_set.class_names[row.label]
-        writer.writerow((row.path, name, row.label, row.subject, *fate))
-    files.write(path, buffer.getvalue())
-
-
-def load_csv(path: pathlib.Path, data_set: dataset.DataSet) -> Split:
-    """Reads a saved split; its lines may stand in any order.
-
-    Raises:
-        UserError: no such file or not of this kind, or its pictures, labels and classes aren't
-            those of the data set.
-    """
-    try:
-        # Spreadsheets put a byte order mark before what they save.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = tuple(reader.fieldnames or ())
-            lines = list(reader)
-    except (OSError, csv.Error) as error:
-        raise errors.UserError(f"can't read the split {path}: {error}") from error
-    if columns != COLUMNS:
-        got = ",".join(columns) or "nothing"
-        raise errors.UserError(f"wanted the columns {','.join(COLUMNS)} in {path}, got {got}")
-    problems = _mismatches(lines, data_set)
-    if problems:
-        first = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
-        raise errors.UserError(
-            f"the split {path} doesn't fit the data set under {data_set.root}, "
-            f"{len(problems):,} mismatches: {first}"
-        )
-    by_path = {line["path"]: line for line in lines}
-    ordered = [by_path[row.path] for row in data_set.rows]
-    return Split(
-        sides=tuple(line["side"] for line in ordered),
-        groups=tuple(line["group"] for line in ordered),
-        reasons=tuple(line["reason"] for line in ordered),
-    )
-
-
-def _mismatches(lines: Sequence[dict[str, str]], data_set: dataset.DataSet) -> list[str]:
-    problems = []
-    wanted = {row.path: (str(row.label), data_set.class_names[row.label]) for row in data_set.rows}
-    seen = collections.Counter(line["path"] for line in lines)
-    problems += [f"{path} has no line" for path in wanted if path not in seen]
-    problems += [f"{path} has {count} lines" for path, count in seen.items() if count > 1]
-    for line in lines:
-        path, got = line["path"], (line["label"], line["class"])
-        if path not in wanted:
-            problems.append(f"{path} isn't in the data set")
-        elif got != wanted[path]:
-            problems.append(f"{path} is {' '.join(wanted[path])}, got {got[0]} {got[1]}")
-        if line["side"] not in SIDES:
-            problems.append(f"{path} stands on {line['side']!r}, not on {', '.join(SIDES)}")
-    return problems
-
-
 def _members(split: Split) -> list[tuple[int, ...]]:
     members = collections.defaultdict(list)
     for position, name in enumerate(split.groups):
@@ -223,25 +180,65 @@ def _members(split: Split) -> list[tuple[int, ...]]:
 def _groups(
     data_set: dataset.DataSet, duplicates: duplicates_lib.Duplicates
 ) -> tuple[tuple[int, ...], ...]:
-    """Joins duplicates and the pictures of a subject."""
+    """Joins duplicates, the pictures of a subject, and what the data set says belongs together."""
     partition = duplicates_lib.Partition(len(data_set.rows))
     for group in duplicates.groups:
         partition.join(group)
-    subjects = collections.defaultdict(list)
+    together: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
     for position, row in enumerate(data_set.rows):
-        if row.subject:
-            subjects[row.subject].append(position)
-    for positions in subjects.values():
+        for kind, name in (("subject", row.subject), ("group", row.group)):
+            if name:
+                together[kind, name].append(position)
+    for positions in together.values():
         partition.join(positions)
     return partition.groups()
 
 
 def _reasons(data_set: dataset.DataSet, duplicates: duplicates_lib.Duplicates) -> tuple[str, ...]:
-    shared = collections.Counter(row.subject for row in data_set.rows)
+    subjects = collections.Counter(row.subject for row in data_set.rows if row.subject)
+    groups = collections.Counter(row.group for row in data_set.rows if row.group)
     return tuple(
-        reason or (f"subject {row.subject}" if row.subject and shared[row.subject] > 1 else "")
+        reason
+        or (f"subject {row.subject}" if subjects[row.subject] > 1 else "")
+        or (f"group {row.group}" if groups[row.group] > 1 else "")
         for row, reason in zip(data_set.rows, duplicates.reasons, strict=True)
     )
+
+
+def _deal(
+    data_set: dataset.DataSet, groups: Sequence[tuple[int, ...]], settings: SplitSettings
+) -> np.ndarray:
+    """The side of each row, an index into `SIDES`, int [N]."""
+    if settings.kind in DEALERS:
+        targets = dealing.targets_of(data_set, settings.fractions)
+        return DEALERS[settings.kind](data_set, groups, targets, settings.seed)
+    if settings.kind == "folds":
+        sides = holding_out.drawn_fold(
+            data_set, groups, settings.folds, settings.fold, settings.seed
+        )
+    else:
+        sides = holding_out.official(data_set, settings.fold)
+    share = settings.validation / (settings.train + settings.validation)
+    return holding_out.with_validation(data_set, groups, sides, share, settings.seed)
+
+
+def _require_subjects_apart(split: Split, data_set: dataset.DataSet) -> None:
+    sides: dict[str, set[str]] = collections.defaultdict(set)
+    for row, side in zip(data_set.rows, split.sides, strict=True):
+        if row.subject:
+            sides[row.subject].add(side)
+    shared = [
+        f"subject {subject} stands on {' and '.join(sorted(found, key=SIDES.index))}"
+        for subject, found in sides.items()
+        if len(found) > 1
+    ]
+    if shared:
+        raise errors.UserError(
+            f"{shared[0]} ({len(shared):,} of {len(sides):,} subjects do): a score would measure "
+            "memory; wanted every subject on one side. To show what it does to a score: "
+            "split.share_subjects=True",
+            shared,
+        )
 
 
 def _require_every_side(split: Split, data_set: dataset.DataSet) -> None:

@@ -15,6 +15,7 @@ NAME = "drawn_smears"
 CAVEAT = "drawings, not photographs: scores on them say nothing about disease"
 CITATION = "Drawn by jaxall.data.smears; no photograph, no patient."
 CLASS_NAMES = smears.CLASS_NAMES
+_DEPTH = 4  # folders that may lie around Original/
 _EXAMPLE = "Original/Early/Drawn-Early-S13-007.png"
 
 
@@ -77,7 +78,7 @@ def load(root: str | os.PathLike) -> dataset.DataSet:
             # Another process may have been first; what it has put there is whole.
             if _is_vacant(root):
                 raise
-    original = root / "Original"
+    original = _find_original(root)
     paths = decoding.find_images(original) if original.is_dir() else []
     rows = [_row(path.relative_to(original).as_posix()) for path in paths]
     known = tuple(row for row in rows if row is not None)
@@ -96,6 +97,17 @@ def load(root: str | os.PathLike) -> dataset.DataSet:
             caveat=CAVEAT,
         )
     )
+
+
+def _find_original(root: pathlib.Path) -> pathlib.Path:
+    """`Original` in the root or, as archives have it, below single folders of the root."""
+    folder = root
+    for _ in range(_DEPTH):
+        below = [path for path in folder.glob("*/") if not decoding.is_clutter(path.name)]
+        if folder / "Original" in below or len(below) != 1:
+            break
+        folder = below[0]
+    return folder / "Original"
 
 
 def _row(path: str) -> dataset.Row | None:

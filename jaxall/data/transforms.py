@@ -5,18 +5,26 @@ the pixels. It draws exactly one number from the generator whatever its settings
 one transform's strength leaves the others' draws alone. At zero strength it changes nothing.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from jaxall import errors
 from jaxall.data import fusing
+from jaxall.data.colours import Brightness, Contrast, Gamma, Hue, Saturation, StainJitter
+from jaxall.data.pixels import Blur, Cutout, Noise
+from jaxall.data.warps import FlipHorizontal, FlipVertical, RandomCrop, Rotate, Shift
 
-# setting: (least, most), of whichever transform has it
-RANGES = {"degrees": (0.0, 180.0), "probability": (0.0, 1.0), "strength": (0.0, 1.0)}
+# setting: (least, most), of whichever transform has it, unless it is named with its transform
+RANGES = {
+    "degrees": (0.0, 180.0),
+    "probability": (0.0, 1.0),
+    "smallest": (0.1, 1.0),
+    "strength": (0.0, 1.0),
+    "Blur.strength": (0.0, 0.1),
+    "Hue.strength": (0.0, 0.5),
+}
 
 
 class Transform(Protocol):
@@ -27,90 +35,24 @@ class Transform(Protocol):
         ...
 
 
-@dataclasses.dataclass(kw_only=True)
-class Rotate:
-    """Turns about the picture's centre by an angle drawn uniformly from [-degrees, degrees].
-
-    Counter-clockwise, bilinear, the frame stays. The border is what the corners are filled with: a
-    smear goes on beyond the frame, so its mirror image ("reflect") looks like more of it, where
-    "black" or "white" corners would mark the picture as an augmented one.
-    """
-
-    degrees: float = 20.0
-    border: str = "reflect"
-
-    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Warp:
-        """Draws the angle."""
-        angle = generator.uniform(-self.degrees, self.degrees)
-        matrix = np.eye(3)
-        matrix[:2] = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-        return fusing.Warp(matrix, self.border)
-
-
-@dataclasses.dataclass(kw_only=True)
-class FlipHorizontal:
-    """Swaps left and right."""
-
-    probability: float = 0.5
-
-    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Warp:
-        """Draws whether."""
-        is_swapped = generator.random() < self.probability
-        return fusing.Warp(fusing.mirrored(height, width, across=is_swapped, down=False))
-
-
-@dataclasses.dataclass(kw_only=True)
-class FlipVertical:
-    """Swaps top and bottom."""
-
-    probability: float = 0.5
-
-    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Warp:
-        """Draws whether."""
-        is_swapped = generator.random() < self.probability
-        return fusing.Warp(fusing.mirrored(height, width, across=False, down=is_swapped))
-
-
-@dataclasses.dataclass(kw_only=True)
-class Brightness:
-    """Multiplies by a factor drawn uniformly from [1 - strength, 1 + strength], and clips."""
-
-    strength: float = 0.1
-
-    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Operation:
-        """Draws the factor."""
-        factor = generator.uniform(1 - self.strength, 1 + self.strength)
-        if factor == 1:
-            return fusing.IDENTITY
-        return fusing.Tone(lambda values, grey: factor * values)
-
-
-@dataclasses.dataclass(kw_only=True)
-class Contrast:
-    """Stretches about the mean grey by a factor from [1 - strength, 1 + strength], uniformly.
-
-    A factor of 0 would give that grey everywhere. The mean is of the ITU-R 601 luma of the picture
-    as the transforms before have left it, not rounded. Values are clipped.
-    """
-
-    strength: float = 0.1
-
-    def draw(self, generator: np.random.Generator, height: int, width: int) -> fusing.Operation:
-        """Draws the factor."""
-        factor = generator.uniform(1 - self.strength, 1 + self.strength)
-        if factor == 1:
-            return fusing.IDENTITY
-
-        def stretch(values: np.ndarray, measure_grey: Callable[[], float]) -> np.ndarray:
-            grey = measure_grey()
-            return grey + factor * (values - grey)
-
-        return fusing.Tone(stretch)
-
-
 by_name: dict[str, type[Any]] = {
     transform.__name__: transform
-    for transform in (Rotate, FlipHorizontal, FlipVertical, Brightness, Contrast)
+    for transform in (
+        Rotate,
+        FlipHorizontal,
+        FlipVertical,
+        RandomCrop,
+        Shift,
+        Brightness,
+        Contrast,
+        Gamma,
+        Hue,
+        Saturation,
+        StainJitter,
+        Blur,
+        Noise,
+        Cutout,
+    )
 }
 
 
@@ -134,6 +76,11 @@ def apply(
     return fusing.apply(drawn, image)
 
 
+def limits(name: str, setting: str) -> tuple[float, float] | None:
+    """The least and the most that a setting of the transform may be; None if it is no number."""
+    return RANGES.get(f"{name}.{setting}", RANGES.get(setting))
+
+
 def validate(transforms: Sequence[Any]) -> None:
     """Checks the settings of all transforms.
 
@@ -149,8 +96,9 @@ def _problems(transform: Any) -> list[str]:
     if name not in by_name:
         return [f"unknown transform {name!r}; there are {', '.join(by_name)}"]
     for setting, value in vars(transform).items():
-        least, most = RANGES.get(setting, (-np.inf, np.inf))
-        if setting in RANGES and not least <= value <= most:
+        allowed = limits(name, setting)
+        if allowed is not None and not allowed[0] <= value <= allowed[1]:
+            least, most = allowed
             problems.append(f"{name}.{setting} must be from {least:g} to {most:g}, not {value}")
         if setting == "border" and value not in fusing.BORDERS:
             problems.append(

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from jaxall import errors, files
 from jaxall.evaluation import metrics
 
 SUM_TOLERANCE = 1e-4  # float32 softmax over a thousand classes stays well within
-FIXED_COLUMNS = ["path", "label", "predicted"]
+FIXED_COLUMNS = ["path", "subject", "label", "predicted"]
+WITHOUT_SUBJECT = ["path", "label", "predicted"]  # tables that know of no subjects
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,9 +31,13 @@ class Predictions:
     labels: np.ndarray  # int64 [N], -1 where unknown
     probabilities: np.ndarray  # float64 [N,K], rows sum to 1
     class_names: tuple[str, ...]
+    subjects: tuple[str, ...] = ()  # the patient of each picture, "" where unknown; () for all
 
     def __post_init__(self) -> None:
+        subjects = tuple(self.subjects) or ("",) * len(self.names)
         problems = _problems(self.names, self.labels, self.probabilities, self.class_names)
+        if len(subjects) != len(self.names):
+            problems.append(f"wanted {len(self.names)} subjects or none, got {len(subjects)}")
         if problems:
             raise ValueError("; ".join(problems))
         for name, dtype in (("labels", np.int64), ("probabilities", np.float64)):
@@ -40,6 +46,7 @@ class Predictions:
             object.__setattr__(self, name, array)
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "subjects", subjects)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -51,27 +58,49 @@ class Predictions:
         return metrics.confusion(self.labels, self.predicted, len(self.class_names))
 
     def save_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write columns path, label, predicted, p_<class>...; whole or not at all.
+        """Write columns path, subject, label, predicted, p_<class>...; whole or not at all.
 
-        Label and prediction are class names, the label empty where unknown. Probabilities have as
-        many digits as it takes to read back the same number. Paths are written as they are, even
-        where one begins with = + - or @: they must still open the picture. A spreadsheet may take
-        such a path for a formula, so import the column as text if the names aren't your own.
+        Label and prediction are class names; subject and label are empty where unknown.
+        Probabilities have as many digits as it takes to read back the same number. Paths are
+        written as they are, even where one begins with = + - or @: they must still open the
+        picture. A spreadsheet may take such a path for a formula, so import the column as text if
+        the names aren't your own.
         """
         buffer = io.StringIO(newline="")
         # Lines end in CR LF: with another end, Python 3.11 leaves a lone CR in a name unquoted.
         writer = csv.writer(buffer)
         writer.writerow(FIXED_COLUMNS + [f"p_{name}" for name in self.class_names])
         word = dict(enumerate(self.class_names)) | {-1: ""}
-        columns = (self.names, self.labels.tolist(), self.predicted.tolist(), self.probabilities)
-        for name, label, predicted, row in zip(*columns, strict=True):
-            writer.writerow([name, word[label], word[predicted], *map(repr, row.tolist())])
+        labels = ([word[label] for label in column] for column in (self.labels, self.predicted))
+        columns = (self.names, self.subjects, *labels, self.probabilities.tolist())
+        for *cells, row in zip(*columns, strict=True):
+            writer.writerow([*cells, *map(repr, row)])
         # surrogateescape: Python's own spelling of file names that aren't UTF-8.
         files.write(path, buffer.getvalue())
 
 
+def concatenate(tables: Sequence[Predictions]) -> Predictions:
+    """One table after the other.
+
+    Raises:
+        ValueError: there are none, or their class names differ.
+    """
+    class_names = {table.class_names for table in tables}
+    if len(class_names) != 1:
+        raise ValueError(f"wanted tables of the same classes, got {sorted(class_names)}")
+    return Predictions(
+        names=tuple(name for table in tables for name in table.names),
+        labels=np.concatenate([table.labels for table in tables]),
+        probabilities=np.concatenate([table.probabilities for table in tables]),
+        class_names=class_names.pop(),
+        subjects=tuple(subject for table in tables for subject in table.subjects),
+    )
+
+
 def load_csv(path: str | os.PathLike[str]) -> Predictions:
     """Read what `Predictions.save_csv` wrote, bit for bit; a byte order mark is passed over.
+
+    The column "subject" may be missing.
 
     Raises:
         errors.UserError: the file can't be read, or a cell of it makes no sense.
@@ -89,35 +118,41 @@ def load_csv(path: str | os.PathLike[str]) -> Predictions:
 
 def _parse(lines: list[list[str]]) -> Predictions:
     header = lines[0] if lines else []
-    fixed, columns = header[: len(FIXED_COLUMNS)], header[len(FIXED_COLUMNS) :]
-    if fixed != FIXED_COLUMNS or not all(column.startswith("p_") for column in columns):
-        raise ValueError(f"wanted columns path, label, predicted, p_<class>..., found {header}")
+    fixed = FIXED_COLUMNS if header[1:2] == ["subject"] else WITHOUT_SUBJECT
+    columns = header[len(fixed) :]
+    if header[: len(fixed)] != fixed or not all(column.startswith("p_") for column in columns):
+        wanted = ", ".join(FIXED_COLUMNS)
+        raise ValueError(f"wanted columns {wanted}, p_<class>... (subject or not), found {header}")
     class_names = tuple(column.removeprefix("p_") for column in columns)
     pictures = []
     for number, cells in enumerate(lines[1:], start=1):
         try:
-            pictures.append(_parse_picture(cells, class_names))
+            pictures.append(_parse_picture(cells, fixed, class_names))
         except ValueError as error:
             raise ValueError(f"picture {number} ({cells[0]}): {error}") from error
     return Predictions(
-        names=tuple(name for name, _, _ in pictures),
-        labels=np.array([label for _, label, _ in pictures], np.int64),
+        names=tuple(name for name, *_ in pictures),
+        subjects=tuple(subject for _, subject, *_ in pictures),
+        labels=np.array([label for *_, label, _ in pictures], np.int64),
         probabilities=np.array([row for *_, row in pictures]).reshape(-1, len(class_names)),
         class_names=class_names,
     )
 
 
-def _parse_picture(cells: list[str], class_names: tuple[str, ...]) -> tuple[str, int, list[float]]:
-    wanted = len(FIXED_COLUMNS) + len(class_names)
+def _parse_picture(
+    cells: list[str], fixed: list[str], class_names: tuple[str, ...]
+) -> tuple[str, str, int, list[float]]:
+    """Name, subject, label and probabilities of one line."""
+    wanted = len(fixed) + len(class_names)
     if len(cells) != wanted:
         raise ValueError(f"wanted {wanted} cells, found {len(cells)}")
-    name, label, predicted, *numbers = cells
+    name, *subject, label, predicted = cells[: len(fixed)]
     if label not in ("", *class_names) or predicted not in class_names:
         raise ValueError(f"wanted classes of {class_names}, found {label!r} and {predicted!r}")
-    row = [float(number) for number in numbers]
+    row = [float(number) for number in cells[len(fixed) :]]
     if row[class_names.index(predicted)] != max(row):
         raise ValueError(f"predicted is {predicted!r}, but the probabilities are {row}")
-    return name, class_names.index(label) if label else -1, row
+    return name, "".join(subject), class_names.index(label) if label else -1, row
 
 
 def _problems(

@@ -35,6 +35,7 @@ EPOCH_COLUMNS: dict[str, tuple[str, int, int | None]] = {
     "seconds": ("s", 6, 1),
 }
 BEST = "*"
+FOLD_COLUMNS = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "kappa", "auroc")
 
 
 def percent(share: float | None) -> str:
@@ -92,6 +93,26 @@ def epoch_table(
     for position, record in enumerate(epochs):
         mark, style = (BEST, "bold") if position == best else ("", None)
         result.add_row(*epoch_cells(record), mark, style=style)
+    return result
+
+
+def fold_table(
+    folds: Sequence[Mapping[str, Any]], spread: Mapping[str, Mapping[str, float]], title: str = ""
+) -> table.Table:
+    """A line for each fold's scores, and their mean, deviation, lowest and highest.
+
+    `spread` as from `evaluation.spread.over_runs`.
+    """
+    result = table.Table(box=box.SIMPLE_HEAD, show_edge=False, title_justify="left")
+    result.title = text.Text(title, style="bold")
+    names = [name for name in FOLD_COLUMNS if name in spread]
+    for heading in ("fold", "pictures", *map(wording, names)):
+        result.add_column(heading, justify="right", no_wrap=False)
+    for fold, found in enumerate(folds):
+        cells = [score(name, found[name]) for name in names]
+        result.add_row(str(fold), f"{found['examples']:,}", *cells, end_section=found is folds[-1])
+    for key in ("mean", "deviation", "lowest", "highest"):
+        result.add_row(key, "", *(score(name, spread[name][key]) for name in names))
     return result
 
 

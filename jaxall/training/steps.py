@@ -1,5 +1,6 @@
 """The pure, per-device functions of a run; `parallel.py` spreads them over devices."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxall.training import optim
+from jaxall.training import losses, mixing, optim
 from jaxall.training.state import Tally, TrainState
 
 AXIS = "batch"  # the mapped axis: devices that share one global batch
@@ -31,6 +32,8 @@ def make_train_step(
     *,
     seed: int,
     accumulate: int = 1,
+    loss: losses.Loss | None = None,
+    mixed: mixing.MixingSettings | None = None,
 ) -> TrainStep:
     """One update from a device's share of the batch; must run under the mapped axis `AXIS`.
 
@@ -38,22 +41,31 @@ def make_train_step(
         apply: `module.apply` of a classifier.
         optimizer: turns gradients into updates.
         normalise: uint8 images to the network's input.
-        seed: of the dropout keys, which are a function of (seed, step, place in the batch).
+        seed: of the dropout keys, which are a function of (seed, step, place in the batch), and of
+            mixing.
         accumulate: equal parts that a device's share is taken in, one after another; batch norm
             sees one at a time, so that only without it the update is the same for every number.
+        loss: what is minimised, of the global batch; plain cross entropy if None.
+        mixed: how pictures are mixed; not at all if None.
 
     Returns:
         A function of the state and {"image" uint8 [n,S,S,3], "label" int32 [n], "position" int32
         [n]}. Its metrics are of the global batch and of the state before the update: "loss" and
-        "gradient_norm" (before clipping).
+        "gradient_norm" (before clipping). The tally counts mixed pictures by their own labels.
     """
+    criterion, mixed = loss or losses.Loss(), mixed or mixing.MixingSettings()
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), state.step)
+        batch, mix = mixing.mix(mixed, batch, seed, state.step)
+        # Of the global batch, so that neither devices nor parts matter to what a picture counts.
+        weight = 1.0
+        if criterion.weights is not None:
+            weight = jax.lax.pmean(mix.by_label(batch, criterion.weight).mean(), AXIS)
 
         def of_part(batch_stats: Any, part: Batch) -> tuple[Any, Learned]:
             """The running statistics after a part of the batch, and what its pictures teach."""
-            images, labels = normalise(part["image"]), part["label"]
+            images = mix.pictures(part, normalise)
 
             def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
                 logits, updates = apply(
@@ -64,8 +76,8 @@ def make_train_step(
                     rngs={"dropout": key},
                     mutable=["batch_stats"],
                 )
-                losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-                return losses.mean(), (logits, updates)
+                found = mix.by_label(part, functools.partial(criterion, logits))
+                return found.mean() / weight, (logits, updates)
 
             learn = jax.value_and_grad(loss_fn, has_aux=True)
             (loss, (logits, updates)), gradients = learn(state.params)

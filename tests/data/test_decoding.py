@@ -150,3 +150,11 @@ def test_linked_folders_are_followed_once_and_pipes_are_not_read(tmp_path):
     assert found == [tmp_path / "here" / "linked" / "a.png", tmp_path / "here" / "pipe.png"]
     with pytest.raises(decoding.UndecodableError, match="no regular file"):
         decoding.read(found[1])
+
+
+def test_a_folder_that_is_linked_beside_itself_is_read_once(tmp_path):
+    (tmp_path / "b").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "b" / "1.png")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    assert decoding.find_images(tmp_path) == [tmp_path / "a" / "1.png"]

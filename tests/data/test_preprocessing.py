@@ -1,6 +1,9 @@
 import io
 import json
+import re
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
@@ -12,9 +15,13 @@ from jaxall.data import decoding, preprocessing
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
-def settings(image_size=32, interpolation="bilinear", normalisation="imagenet"):
+sides = st.integers(1, 40)
+quick = hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+def settings(image_size=32, interpolation="bilinear", normalisation="imagenet", **region):
     return preprocessing.Preprocessing.for_model(
-        image_size, interpolation, **IMAGENET, normalisation=normalisation
+        image_size, interpolation, **IMAGENET, normalisation=normalisation, **region
     )
 
 
@@ -104,9 +111,19 @@ def test_normalise_refuses_what_is_not_a_batch_of_raw_pictures(images):
 
 
 def test_settings_survive_json():
-    wanted = settings(300, "bicubic")
-    restored = preprocessing.Preprocessing.from_json(json.loads(json.dumps(wanted.to_json())))
-    assert restored == wanted
+    for wanted in (
+        settings(300, "bicubic"),
+        settings(crop=300, mask=(0.25, 0.125), greyscale=True),
+    ):
+        restored = preprocessing.Preprocessing.from_json(json.loads(json.dumps(wanted.to_json())))
+        assert restored == wanted
+
+
+def test_json_of_a_run_from_before_a_setting_was_there_has_its_default():
+    values = settings().to_json()
+    for name in ("crop", "mask", "greyscale"):
+        del values[name]
+    assert preprocessing.Preprocessing.from_json(values) == settings()
 
 
 def test_json_with_missing_or_unknown_fields_is_refused():
@@ -114,8 +131,8 @@ def test_json_with_missing_or_unknown_fields_is_refused():
     del values["std"]
     with pytest.raises(errors.UserError, match=r"'std'\], not"):
         preprocessing.Preprocessing.from_json(values)
-    with pytest.raises(errors.UserError, match="crop"):
-        preprocessing.Preprocessing.from_json({**settings().to_json(), "crop": 1})
+    with pytest.raises(errors.UserError, match="zoom"):
+        preprocessing.Preprocessing.from_json({**settings().to_json(), "zoom": 1})
 
 
 def test_an_unknown_normalisation_is_refused_with_what_there_is():
@@ -141,3 +158,116 @@ def test_a_wrong_number_of_channels_is_refused():
             mean=(0.0,),
             std=(1.0, 1.0, 1.0),
         )
+
+
+@quick
+@hypothesis.given(
+    height=sides,
+    width=sides,
+    size=sides,
+    crop=st.integers(0, 40),
+    mask=st.just((0.0, 0.0)) | st.tuples(*[st.floats(0.01, 0.5)] * 2),
+    greyscale=st.booleans(),
+)
+def test_whatever_is_chosen_the_input_has_its_size_and_the_picture_stays(
+    height, width, size, crop, mask, greyscale
+):
+    image = noise(height, width, 3)
+    before = image.copy()
+    chosen = settings(size, crop=crop, mask=mask, greyscale=greyscale)
+    result = chosen.resize(image)
+    assert result.shape == (size, size, 3) and result.dtype == np.uint8
+    assert result.flags.c_contiguous and result.flags.writeable
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(chosen.load(png(image)), result)
+
+
+@pytest.mark.parity
+@quick
+@hypothesis.given(height=sides, width=sides, crop=sides)
+def test_crop_equals_torchvision_bit_for_bit_and_resizes_nothing(height, width, crop):
+    torchvision = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError).torchvision
+    image = noise(height, width, 3)
+    expected = torchvision.transforms.functional.center_crop(Image.fromarray(image), [crop, crop])
+    np.testing.assert_array_equal(settings(crop, crop=crop).resize(image), np.array(expected))
+
+
+def test_crop_takes_the_middle_at_its_own_scale():
+    image = noise(48, 96, 3)
+    np.testing.assert_array_equal(settings(20, crop=20).resize(image), image[14:34, 38:58])
+    halved = settings(10).resize(np.ascontiguousarray(image[14:34, 38:58]))
+    np.testing.assert_array_equal(settings(10, crop=20).resize(image), halved)
+
+
+def test_a_picture_smaller_than_the_crop_is_laid_on_black_and_not_enlarged():
+    image = noise(10, 6, 3) // 2 + 100
+    result = settings(20, crop=20).resize(image)
+    np.testing.assert_array_equal(result[5:15, 7:13], image)
+    assert np.count_nonzero(result) == image.size
+
+
+@pytest.mark.parametrize("mask", [(0.25, 0.125), (0.5, 0.5), (0.03, 0.03)])
+def test_the_masked_corner_has_the_mean_colour_of_its_surroundings(mask):
+    image = noise(32, 32, 3)
+    result = settings(32, mask=mask).resize(image)
+    width, height = round(32 * mask[0]), round(32 * mask[1])
+    top, left = 32 - height, 32 - width
+    expected = image.copy()
+    ring = np.zeros((32, 32), bool)
+    ring[top - 1 :, left - 1 :] = True
+    ring[top:, left:] = False
+    expected[top:, left:] = np.rint(image[ring].mean(0))
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_nothing_of_what_the_mask_covers_can_be_told():
+    first, second = np.full((64, 64, 3), 120, np.uint8), np.full((64, 64, 3), 120, np.uint8)
+    second[56:, 48:] = 255  # the scale bar
+    chosen = settings(64, mask=(0.3, 0.2))
+    np.testing.assert_array_equal(chosen.resize(second), chosen.resize(first))
+
+
+def test_a_mask_of_less_than_half_a_pixel_covers_nothing():
+    image = noise(32, 32, 3)
+    assert settings(32, mask=(0.01, 0.5)).resize(image) is image
+
+
+def test_greyscale_is_luma_in_all_channels():
+    image = noise(32, 32, 3)
+    result = settings(32, greyscale=True).resize(image)
+    luma = image @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(result - luma[..., np.newaxis]).max() <= 0.51
+    assert (result == result[..., :1]).all()
+
+
+@pytest.mark.parity
+def test_greyscale_equals_torchvision_bit_for_bit():
+    torchvision = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError).torchvision
+    image = noise(32, 32, 3)
+    expected = torchvision.transforms.functional.to_grayscale(Image.fromarray(image), 3)
+    np.testing.assert_array_equal(settings(32, greyscale=True).resize(image), np.array(expected))
+
+
+@pytest.mark.parametrize(
+    ("region", "line"),
+    [
+        ({"crop": -1}, "crop is 0 or a size in pixels; got -1"),
+        *(
+            (
+                {"mask": mask},
+                "mask is two shares, of the width and of the height, both 0 or both above 0 and "
+                f"at most 0.5; got {mask}",
+            )
+            for mask in ((0.2, 0.0), (0.2, 0.6), (-0.1, 0.1), (0.1,), (0.1, float("nan")))
+        ),
+    ],
+)
+def test_an_impossible_region_is_refused_in_the_config_and_in_the_run(region, line):
+    with pytest.raises(errors.UserError) as caught:
+        settings(**region)
+    assert str(caught.value) == line
+    with pytest.raises(errors.UserError) as caught:
+        preprocessing.PreprocessingSettings(**region).validate()
+    assert str(caught.value) == f"preprocessing.{line}"
+    with pytest.raises(errors.UserError, match=re.escape(line)):
+        preprocessing.Preprocessing.from_json({**settings().to_json(), **region})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from jaxall import errors
-from jaxall.data import dataset, duplicates, splits
+from jaxall.data import dataset, duplicates, split_file, splits
 
 NAMES = ("Benign", "Early", "Pre", "Pro")
 SIZES = (402, 787, 770, 641)
@@ -241,12 +241,18 @@ def test_indices_are_sorted_and_sides_are_named():
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"kind": "groups"}, r"'groups', there are group, block, random; did you mean group\?"),
+        (
+            {"kind": "groups"},
+            r"'groups', there are group, .*, official; did you mean group\?",
+        ),
         ({"train": 0.7}, "sum to 1, got train 0.7, validation 0.16, test 0.2"),
         ({"train": 0.8, "validation": 0.0}, "above 0"),
         ({"train": 1.2, "validation": -0.4}, "above 0"),
         ({"test": float("nan")}, "got .* test nan"),
         ({"near_duplicate": 1.5}, "near_duplicate .* got 1.5"),
+        ({"folds": 1}, "wanted from 2 to 100 folds, got 1"),
+        ({"kind": "folds", "folds": 3, "fold": 3}, "wanted a fold from 0 to 2, got 3"),
+        ({"kind": "official", "fold": -1}, "wanted a fold from 0 to 4, got -1"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_line(settings, line):
@@ -263,24 +269,24 @@ def test_a_saved_split_comes_back_in_any_order(tmp_path):
     data_set = table((30, 40), subjects=4)
     split = make(data_set, (1, 2))
     path = tmp_path / "run" / "split.csv"
-    splits.save_csv(split, data_set, path)
-    assert splits.load_csv(path, data_set) == split
+    split_file.save(split, data_set, path)
+    assert split_file.load(path, data_set) == split
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     assert lines[0] == "path,class,label,subject,group,reason,side\n"
     # As a spreadsheet leaves it: sorted, with a byte order mark and other line ends.
     text = "".join([lines[0], *sorted(lines[1:], reverse=True)]).replace("\n", "\r\n")
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert splits.load_csv(path, data_set) == split
+    assert split_file.load(path, data_set) == split
     assert [file.name for file in path.parent.iterdir()] == ["split.csv"]
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     data_set = table((30,))
     path = tmp_path / "split.csv"
-    splits.save_csv(make(data_set), data_set, path)
+    split_file.save(make(data_set), data_set, path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="zip"):
-        splits.save_csv(make(data_set), table((20,)), path)
+        split_file.save(make(data_set), table((20,)), path)
     assert path.read_bytes() == before
 
 
@@ -290,7 +296,7 @@ def rewrite(path: pathlib.Path, column: str, value: str, lines: slice) -> None:
     for row in rows[lines]:
         row[column] = value
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, splits.COLUMNS)
+        writer = csv.DictWriter(file, split_file.COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -308,10 +314,10 @@ def rewrite(path: pathlib.Path, column: str, value: str, lines: slice) -> None:
 def test_a_split_of_other_pictures_is_refused_in_one_line(tmp_path, column, value, count, line):
     data_set = table((30,))
     path = tmp_path / "split.csv"
-    splits.save_csv(make(data_set), data_set, path)
+    split_file.save(make(data_set), data_set, path)
     rewrite(path, column, value, slice(count))
     with pytest.raises(errors.UserError, match=line):
-        splits.load_csv(path, data_set)
+        split_file.load(path, data_set)
 
 
 @pytest.mark.parametrize("content", [b"", b"path,label\n", b"\xff\xfe\x00", None])
@@ -320,4 +326,4 @@ def test_a_file_that_is_no_split_is_refused(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(errors.UserError, match=r"split\.csv"):
-        splits.load_csv(path, table((30,)))
+        split_file.load(path, table((30,)))

@@ -8,23 +8,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxall import errors
+from jaxall import config, errors
 from jaxall.data import fusing, transforms
 
 EVERY = pytest.mark.parametrize("transform_class", transforms.by_name.values())
+STRONG = [
+    kind
+    for kind in transforms.by_name.values()
+    if "strength" in {field.name for field in dataclasses.fields(kind)}
+]
 IDENTITIES = (
     transforms.Rotate(degrees=0.0),
     transforms.FlipHorizontal(probability=0.0),
     transforms.FlipVertical(probability=0.0),
-    transforms.Brightness(strength=0.0),
-    transforms.Contrast(strength=0.0),
+    transforms.RandomCrop(smallest=1.0),
+    *(kind(strength=0.0) for kind in STRONG),
 )
 STRONGEST = (
     transforms.Rotate(degrees=180.0),
     transforms.FlipHorizontal(probability=1.0),
     transforms.FlipVertical(probability=1.0),
-    transforms.Brightness(strength=1.0),
-    transforms.Contrast(strength=1.0),
+    transforms.RandomCrop(smallest=0.1),
+    *(kind(strength=transforms.limits(kind.__name__, "strength")[1]) for kind in STRONG),
 )
 images = hypothesis.extra.numpy.arrays(
     np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))
@@ -93,6 +98,11 @@ def test_zero_strength_is_the_identity(transform, image, seed):
     np.testing.assert_array_equal(once(transform, image, generator(seed)), image)
 
 
+def test_every_transform_is_among_the_weakest_and_the_strongest():
+    for listed in (IDENTITIES, STRONGEST):
+        assert {type(transform) for transform in listed} == set(transforms.by_name.values())
+
+
 @EVERY
 def test_the_same_generator_state_gives_the_same_picture(transform_class):
     image = noise(32, 40, 3)
@@ -102,7 +112,7 @@ def test_the_same_generator_state_gives_the_same_picture(transform_class):
 
 @EVERY
 def test_different_states_give_different_pictures(transform_class):
-    image = noise(32, 40, 3, low=30, high=226)
+    image = noise(64, 80, 3, low=30, high=226)
     results = {once(transform_class(), image, generator(seed)).tobytes() for seed in range(20)}
     assert len(results) > 1
 
@@ -119,9 +129,9 @@ def test_each_transform_draws_exactly_one_number(transform):
     "between",
     [
         transforms.Rotate(degrees=0.0, border="black"),
-        transforms.FlipVertical(probability=0.0),
-        transforms.Brightness(strength=0.0),
-        transforms.Contrast(strength=0.0),
+        transforms.Shift(strength=0.0, border="black"),
+        *IDENTITIES[1:4],
+        *(kind(strength=0.0) for kind in STRONG if kind is not transforms.Shift),
     ],
     ids=lambda transform: type(transform).__name__,
 )
@@ -293,14 +303,10 @@ def test_apply_refuses_what_is_not_a_colour_picture(image):
         transforms.apply([], image, generator())
 
 
-def test_the_registry_names_each_class():
-    assert list(transforms.by_name) == [
-        "Rotate",
-        "FlipHorizontal",
-        "FlipVertical",
-        "Brightness",
-        "Contrast",
-    ]
+def test_the_registry_names_each_class_and_a_config_file_finds_it():
+    for name, kind in transforms.by_name.items():
+        assert kind.__name__ == name
+        assert getattr(config, name) is kind and name in config.__all__
 
 
 @EVERY
@@ -311,7 +317,7 @@ def test_every_setting_has_limits_that_hold(transform_class):
         if field.name == "border":
             wrong = ["mirror"]
         else:
-            least, most = transforms.RANGES[field.name]
+            least, most = transforms.limits(transform_class.__name__, field.name)
             wrong = [least - 0.1, most + 0.1, float("nan")]
             for value in (least, most):
                 transforms.validate([transform_class(**{field.name: value})])
@@ -323,12 +329,17 @@ def test_every_setting_has_limits_that_hold(transform_class):
 def test_all_wrong_settings_are_named_in_one_line():
     with pytest.raises(errors.UserError) as caught:
         transforms.validate(
-            [transforms.Rotate(degrees=200.0, border="mirror"), transforms.Contrast(strength=2.0)]
+            [
+                transforms.Rotate(degrees=200.0, border="mirror"),
+                transforms.Contrast(strength=2.0),
+                transforms.Hue(strength=1.0),
+            ]
         )
     assert str(caught.value) == (
         "Rotate.degrees must be from 0 to 180, not 200.0; "
         "unknown Rotate.border 'mirror'; there are reflect, black, white; "
-        "Contrast.strength must be from 0 to 1, not 2.0"
+        "Contrast.strength must be from 0 to 1, not 2.0; "
+        "Hue.strength must be from 0 to 0.5, not 1.0"
     )
 
 

@@ -25,6 +25,7 @@ def some(names: tuple[str, ...] = ("a.jpg", "b.jpg", "c.jpg"), **changes: object
 def same(one: predictions.Predictions, other: predictions.Predictions) -> bool:
     return (
         one.names == other.names
+        and one.subjects == other.subjects
         and one.class_names == other.class_names
         and np.array_equal(one.labels, other.labels)
         and one.probabilities.tobytes() == other.probabilities.tobytes()
@@ -73,6 +74,7 @@ def test_float32_probabilities_are_taken_as_they_are():
         ({"probabilities": np.array([[1.5, -0.5, 0], [0, 0, 1], [0, 0, 1]])}, r"1 of 3 rows"),
         ({"class_names": ("a", "b", "a")}, r"different class names, got \('a', 'b', 'a'\)"),
         ({"class_names": ("a", "b", "")}, r"different class names"),
+        ({"subjects": ("S 1",)}, r"wanted 3 subjects or none, got 1"),
     ],
 )
 def test_what_is_no_prediction_is_refused(changes: dict[str, object], message: str):
@@ -91,12 +93,12 @@ def test_rows_may_be_off_by_rounding_and_are_not_renormalised():
 
 
 def test_a_csv_file_reads_as_people_expect(tmp_path: pathlib.Path):
-    some().save_csv(tmp_path / "new folder" / "test.csv")
+    some(subjects=("S 1", "", "S 1")).save_csv(tmp_path / "new folder" / "test.csv")
     assert (tmp_path / "new folder" / "test.csv").read_bytes() == (
-        b'path,label,predicted,p_Benign,p_Early,"p_Pre, late"\r\n'
-        b"a.jpg,Benign,Benign,0.7,0.2,0.1\r\n"
-        b'b.jpg,"Pre, late",Benign,0.5,0.25,0.25\r\n'
-        b'c.jpg,,"Pre, late",0.0,0.0,1.0\r\n'
+        b'path,subject,label,predicted,p_Benign,p_Early,"p_Pre, late"\r\n'
+        b"a.jpg,S 1,Benign,Benign,0.7,0.2,0.1\r\n"
+        b'b.jpg,,"Pre, late",Benign,0.5,0.25,0.25\r\n'
+        b'c.jpg,S 1,,"Pre, late",0.0,0.0,1.0\r\n'
     )
     assert [path.name for path in (tmp_path / "new folder").iterdir()] == ["test.csv"]
 
@@ -116,6 +118,7 @@ def test_a_csv_file_reads_back_bit_for_bit_whatever_the_names(
     powers = np.exp(logits - logits.max(1, keepdims=True))
     made = predictions.Predictions(
         names=tuple(names),
+        subjects=tuple(reversed(names)),
         labels=generator.integers(-1, len(classes), len(names)),
         probabilities=powers / powers.sum(1, keepdims=True),
         class_names=tuple(classes),
@@ -143,6 +146,19 @@ def test_awkward_names_survive_unchanged(tmp_path: pathlib.Path, name: str):
     made = some(names=(name, "@b.jpg", "-c.jpg"))
     made.save_csv(tmp_path / "p.csv")
     assert same(predictions.load_csv(tmp_path / "p.csv"), made)
+
+
+def test_subjects_are_unknown_unless_they_are_named():
+    assert some().subjects == ("", "", "")
+    assert some(subjects=["S 1", "", "S 2"]).subjects == ("S 1", "", "S 2")
+
+
+def test_a_table_that_knows_of_no_subjects_is_read_too(tmp_path: pathlib.Path):
+    path = tmp_path / "p.csv"
+    path.write_text("path,label,predicted,p_a,p_b\nx,,b,0.25,0.75\n", encoding="utf-8")
+    found = predictions.load_csv(path)
+    assert (found.names, found.subjects, found.labels.tolist()) == (("x",), ("",), [-1])
+    assert found.probabilities.tolist() == [[0.25, 0.75]]
 
 
 def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path: pathlib.Path):
@@ -174,7 +190,9 @@ def test_an_existing_file_is_replaced_whole_or_left_alone(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"wanted columns path, label, predicted, p_<class>..., found \[\]"),
+        ("", r"wanted columns path, subject, label, predicted, p_<class>... .*, found \[\]"),
+        ("path,subject,predicted,p_a,p_b\n", r"wanted columns .* found \['path', 'subject', 'pred"),
+        ("path,subject,label,predicted,p_a,p_b\nx,a,a,1,0\n", r"wanted 6 cells, found 5"),
         ("path;label;predicted;p_a;p_b\n", r"wanted columns .* found \['path;label"),
         ("path,label,predicted,a,b\n", r"wanted columns"),
         ("path,label,predicted,p_a\n", r"two or more different class names, got \('a',\)"),

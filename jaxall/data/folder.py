@@ -1,0 +1,119 @@
+"""Anyone's own pictures: a folder of class folders, or a CSV file that lists them."""
+
+import collections
+import os.path
+import pathlib
+from collections.abc import Sequence
+
+from jaxall import errors
+from jaxall.data import dataset, decoding, folder_table
+
+NAME = "folder"
+_WANTED = (
+    "wanted a folder with a folder of pictures for each of two or more classes, or a CSV file "
+    "with the columns path and label"
+)
+_SIDES = ("train", "training", "val", "valid", "validation", "test", "testing")
+
+
+def load(root: pathlib.Path) -> dataset.DataSet:
+    """Reads the table; the data set is named after its folder, its classes are sorted naturally.
+
+    A CSV file in the folder (table.csv, manifest.csv, dataset.csv or the only one) goes before
+    folders of classes. What lies deeper in a class's folder belongs to it; no name of a folder is
+    taken for a subject.
+
+    Args:
+        root: the folder, or the CSV file itself.
+
+    Raises:
+        UserError: neither, fewer than two classes, or something that can't be used.
+    """
+    if root.is_dir():
+        table = folder_table.find(root)
+    elif root.is_file():
+        table, root = root, root.parent
+    else:
+        raise errors.UserError(f"there is no folder and no file {root}; {_WANTED}")
+    class_names, rows = folder_table.read(table) if table else _read_folders(root)
+    if len(class_names) < 2:
+        names = ", ".join(class_names) or "none"
+        raise errors.UserError(f"the classes in {table or root} are {names}; {_WANTED}")
+    data_set = dataset.DataSet(
+        name=root.resolve().name,
+        root=root,
+        class_names=class_names,
+        rows=rows,
+        caveat=_caveat(rows),
+        note=_note(rows),
+    )
+    return dataset.require_every_class(data_set)
+
+
+def _read_folders(root: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
+    """Rows by class, in each numbered in the natural order of their paths."""
+    pictures: dict[str, list[str]] = {
+        path.name: []
+        for path in root.iterdir()
+        if path.is_dir() and not decoding.is_clutter(path.name)
+    }
+    loose = []
+    for path in decoding.find_images(root):
+        first, *rest = path.relative_to(root).parts
+        if rest:
+            pictures[first].append("/".join((first, *rest)))
+        else:
+            loose.append(first)
+    class_names = tuple(sorted(pictures, key=folder_table.natural))
+    problems = _faults(root, class_names)
+    if loose:
+        problems.append(f"{len(loose):,} pictures lie beside the classes, like {loose[0]}")
+    if empty := [name for name in class_names if not pictures[name]]:
+        kinds = ", ".join(decoding.IMAGE_SUFFIXES)
+        problems.append(f"no pictures ({kinds}) in {', '.join(empty)}")
+    if problems:
+        raise errors.UserError(f"can't use {root}: {'; '.join(problems)}; {_WANTED}", problems)
+    rows = tuple(
+        dataset.Row(path=path, label=label, number=number)
+        for label, name in enumerate(class_names)
+        for number, path in enumerate(sorted(pictures[name], key=folder_table.natural), start=1)
+    )
+    return class_names, rows
+
+
+def _faults(root: pathlib.Path, class_names: Sequence[str]) -> list[str]:
+    """What is wrong with folders as classes."""
+    faults = folder_table.faults_of_classes(class_names)
+    places: dict[str, str] = {}
+    for name in class_names:
+        other = places.setdefault(os.path.realpath(root / name), name)
+        if other != name:
+            faults.append(f"{other} and {name} are one folder")
+    if class_names and all(name.lower() in _SIDES for name in class_names):
+        faults.append(
+            f"{' and '.join(class_names)} are sides of a split, not classes: list the pictures in "
+            "a CSV file with the columns path, label and split"
+        )
+    return faults
+
+
+def _caveat(rows: Sequence[dataset.Row]) -> str:
+    nameless = sum(not row.subject for row in rows)
+    if not nameless:
+        return ""
+    count = "the pictures name" if nameless == len(rows) else f"{nameless:,} pictures name"
+    return f"{count} no subject, so no split keeps patients apart: expect less on new ones"
+
+
+def _note(rows: Sequence[dataset.Row]) -> str:
+    """Warns of a split of its own that parts what belongs together."""
+    sides: dict[str, set[str]] = collections.defaultdict(set)
+    for row in rows:
+        for kind, name in (("subject", row.subject), ("group", row.group)):
+            if name and row.side:
+                sides[f"{kind} {name}"].add(row.side)
+    parted = sorted((name for name, found in sides.items() if len(found) > 1))
+    if not parted:
+        return ""
+    first = ", ".join(parted[:3]) + (", ..." if len(parted) > 3 else "")
+    return f"the table's own split parts {len(parted):,} subjects or groups, so it leaks: {first}"

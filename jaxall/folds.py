@@ -1,0 +1,145 @@
+"""Cross-validation: a run for each fold, and what they show together."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich import console as rich_console
+
+from jaxall import assembly, files, scoring, trained, workdir
+from jaxall import config as config_lib
+from jaxall import data as data_lib
+from jaxall.data import splits
+from jaxall.errors import UserError
+from jaxall.evaluation import predictions as predictions_lib
+from jaxall.evaluation import scores as scores_lib
+from jaxall.evaluation import spread
+from jaxall.reporting import progress
+from jaxall.reporting import tables as tables_lib
+from jaxall.training import checkpoints
+
+SUMMARY, BEST = "folds.json", "best"
+SIDES = ("validation", "test")
+
+
+def configs(config: config_lib.Config) -> list[config_lib.Config]:
+    """The config of each fold's run.
+
+    Raises:
+        UserError: the kind of split has no folds, or the data set's folder isn't as it should be.
+    """
+    if config.split.kind not in ("folds", "official"):
+        raise UserError(
+            f"--folds wants split.kind=folds or official; got {config.split.kind!r}, which has no "
+            "folds"
+        )
+    names = splits.fold_names(data_lib.load(config.data), config.split)
+    if not names:
+        raise UserError(
+            f"--folds: {config.data.name} has no folds of its own; split.kind=folds draws some"
+        )
+    return [
+        dataclasses.replace(config, split=dataclasses.replace(config.split, fold=fold))
+        for fold in range(len(names))
+    ]
+
+
+def folder_of(folder: pathlib.Path, fold: int) -> pathlib.Path:
+    """Where the run of a fold lies."""
+    return folder / f"fold{fold}"
+
+
+def is_scored(run_folder: pathlib.Path, config: config_lib.Config) -> bool:
+    """Whether a fold's run has been trained to its end, and scored.
+
+    Raises:
+        UserError: the folder holds a run with other settings.
+    """
+    if not (workdir.exists(run_folder) and (run_folder / scoring.FOLDER).is_dir()):
+        return False
+    workdir.save_config(run_folder, config)
+    return all((_target(run_folder, side) / scoring.SCORES).exists() for side in SIDES)
+
+
+def score(run_folder: pathlib.Path, console: rich_console.Console) -> None:
+    """Scores the best checkpoint of a fold's run on its validation and its test side."""
+    run = workdir.load(run_folder)
+    material = assembly.resume(run, run.config.data.root, SIDES)
+    model = trained.load(run, BEST)
+    for side in SIDES:
+        with progress.bar(console, f"{side} side", len(material.source(side))) as report:
+            scoring.score(run, material, model, side, report)
+
+
+def summarise(folder: pathlib.Path, count: int) -> dict[str, Any]:
+    """What the folds show together; written to folds.json in the folder.
+
+    Keys: "folds" (the scores of each, by side), "validation" and "test" (`spread.over_runs` of
+    each) and "pooled": where no picture is tested twice, the scores of all folds' test predictions
+    taken as one; else None.
+
+    Raises:
+        UserError: a fold's scores are missing or damaged.
+    """
+    targets = [_target(folder_of(folder, fold), "test") for fold in range(count)]
+    found = [
+        {side: _read(_target(folder_of(folder, fold), side)) for side in SIDES}
+        for fold in range(count)
+    ]
+    tables = [predictions_lib.load_csv(target / scoring.PREDICTIONS) for target in targets]
+    names = [name for table in tables for name in table.names]
+    is_once = len(set(names)) == len(names)
+    summary = {
+        "folds": found,
+        **{side: spread.over_runs([scores[side] for scores in found]) for side in SIDES},
+        "pooled": _pool(tables, [scores["test"] for scores in found], folder) if is_once else None,
+    }
+    files.write(folder / SUMMARY, scores_lib.to_json(summary) + "\n")
+    return summary
+
+
+def show(summary: dict[str, Any], folder: pathlib.Path, console: rich_console.Console) -> None:
+    """Prints the table of all folds, and where the summary lies."""
+    for side in SIDES:
+        own = [scores[side] for scores in summary["folds"]]
+        console.print(tables_lib.fold_table(own, summary[side], f"{side} side"))
+    if pooled := summary["pooled"]:
+        console.print(tables_lib.score_table(pooled, pooled["title"], pooled["baselines"]))
+    console.print("mind:", summary["folds"][0]["test"]["caveat"], style="yellow", soft_wrap=True)
+    console.print(f"  {folder / SUMMARY}", soft_wrap=True)
+
+
+def _target(run_folder: pathlib.Path, side: str) -> pathlib.Path:
+    return scoring.folder_of(run_folder, side, checkpoints.find(run_folder, BEST))
+
+
+def _read(target: pathlib.Path) -> dict[str, Any]:
+    path = target / scoring.SCORES
+    try:
+        return scores_lib.from_json(files.read_text(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"the scores {path} can't be read: {error}") from error
+
+
+def _pool(
+    tables: Sequence[predictions_lib.Predictions],
+    found: Sequence[dict[str, Any]],
+    folder: pathlib.Path,
+) -> dict[str, Any]:
+    """The scores of every picture by the network that never saw it."""
+    first = found[0]
+    weights = np.array([scores["examples"] for scores in found], np.float64)
+    baselines = {
+        name: float(np.average([scores["baselines"][name] for scores in found], weights=weights))
+        for name in first["baselines"]
+    }
+    pooled = predictions_lib.concatenate(tables)
+    title = f"{first['run']}, all {len(tables)} folds' test sides together"
+    facts = {
+        **{key: first[key] for key in ("run", "model", "side", "split", "caveat")},
+        "title": title,
+        "baselines": baselines,
+    }
+    return scoring.write(pooled, facts, folder / scoring.FOLDER / "pooled").scores

@@ -1,0 +1,147 @@
+"""Cross-validation with a network so small that a fold takes a second; in process."""
+
+import copy
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from jaxall import folds, train
+from jaxall.data import split_file, synthetic
+from jaxall.errors import UserError
+from jaxall.evaluation import predictions, scores
+from jaxall.training import loop
+from tests import programs
+
+FOLDS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        programs.register_tiny(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory, _tiny):
+    root = tmp_path_factory.mktemp("folds") / "drawn"
+    synthetic.write(root, subjects_per_class=6, pictures_per_subject=2, size=40)
+    made = programs.tiny_config(root)
+    made.split.kind, made.split.folds = "folds", FOLDS
+    return made
+
+
+@pytest.fixture(scope="module")
+def unbroken(settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    train.cross_validate(settings, folder, programs.quiet())
+    return folder
+
+
+def contents(folder):
+    """What must be the same of two cross-validations, times of training aside."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for pattern in ("folds.json", "**/split.csv", "**/scores.json", "**/predictions.csv")
+        for path in folder.glob(pattern)
+    }
+
+
+def test_every_fold_is_a_run_of_its_own_and_every_picture_is_tested_once(unbroken, settings):
+    rows = synthetic.load(settings.data.root)
+    tested = []
+    for fold in range(FOLDS):
+        split = split_file.load(unbroken / f"fold{fold}" / "split.csv", rows)
+        tested += split.indices("test").tolist()
+    assert sorted(tested) == list(range(len(rows.rows)))
+
+
+def test_the_summary_holds_mean_and_spread_of_the_folds_own_scores(unbroken):
+    summary = scores.from_json((unbroken / "folds.json").read_text())
+    for side in ("validation", "test"):
+        for name in ("accuracy", "f1_macro", "kappa", "auroc", "loss"):
+            values = []
+            for fold in range(FOLDS):
+                (file,) = unbroken.glob(f"fold{fold}/evaluation/{side}-step*/scores.json")
+                values.append(json.loads(file.read_text())[name])
+            found = summary[side][name]
+            assert found["mean"] == pytest.approx(np.mean(values))
+            assert found["deviation"] == pytest.approx(np.std(values, ddof=1))
+            assert (found["lowest"], found["highest"]) == (min(values), max(values))
+
+
+def test_the_pooled_scores_are_those_of_all_predictions(unbroken):
+    pooled = scores.from_json((unbroken / "folds.json").read_text())["pooled"]
+    tables = [
+        predictions.load_csv(next(unbroken.glob(f"fold{fold}/evaluation/test-*/predictions.csv")))
+        for fold in range(FOLDS)
+    ]
+    hits = sum(int((table.labels == table.predicted).sum()) for table in tables)
+    assert pooled["examples"] == sum(len(table.names) for table in tables)
+    assert pooled["accuracy"] == pytest.approx(hits / pooled["examples"])
+    assert (unbroken / "evaluation" / "pooled" / "confusion.png").is_file()
+    shares = [
+        scores.from_json(
+            next(unbroken.glob(f"fold{fold}/evaluation/test-*/scores.json")).read_text()
+        )["baselines"]["commonest class"]
+        for fold in range(FOLDS)
+    ]
+    sizes = [len(table.names) for table in tables]
+    expected = np.average(shares, weights=sizes)
+    assert pooled["baselines"]["commonest class"] == pytest.approx(expected)
+
+
+def test_a_cross_validation_that_was_stopped_ends_as_an_unbroken_one(settings, unbroken, tmp_path):
+    runs = iter(range(FOLDS))
+
+    def watch():
+        fold = next(runs)
+        return lambda step: fold == 1
+
+    with pytest.raises(loop.Terminated):
+        train.cross_validate(settings, tmp_path, programs.quiet(), watch)
+    assert not (tmp_path / "folds.json").exists()
+    assert (tmp_path / "fold1").is_dir() and not (tmp_path / "fold2").exists()
+    train.cross_validate(settings, tmp_path, programs.quiet())
+    assert contents(tmp_path) == contents(unbroken)
+
+
+def test_what_is_done_is_not_trained_again(settings, unbroken, monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("trained again")
+
+    before = contents(unbroken)
+    monkeypatch.setattr(train, "train", fail)
+    train.cross_validate(settings, unbroken, programs.quiet())
+    assert contents(unbroken) == before
+
+
+def test_a_fold_of_other_settings_is_refused(settings, unbroken):
+    other = copy.deepcopy(settings)
+    other.optim.learning_rate = 1e-5
+    with pytest.raises(UserError, match="fold0 holds a run with other settings"):
+        train.cross_validate(other, unbroken, programs.quiet())
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("group", "--folds wants split.kind=folds or official; got 'group'"),
+        ("official", "--folds: drawn_smears has no folds of its own; split.kind=folds draws some"),
+    ],
+)
+def test_a_split_without_folds_is_refused(settings, kind, line):
+    other = dataclasses.replace(settings, split=dataclasses.replace(settings.split, kind=kind))
+    with pytest.raises(UserError, match=line):
+        folds.configs(other)
+
+
+def test_damaged_scores_are_named(unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "cv")
+    file = next((tmp_path / "cv").glob("fold1/evaluation/test-*/scores.json"))
+    file.write_text("{")
+    with pytest.raises(UserError, match=rf"the scores {file} can't be read"):
+        folds.summarise(tmp_path / "cv", FOLDS)
