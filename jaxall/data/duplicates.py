@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxall.data import checking, dataset, likeness
 
-NEAR = 0.8  # correlation above which two pictures are near duplicates, unless another is asked for
+NEAR = 0.8  # correlation above which pictures are near duplicates, unless another is asked for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
