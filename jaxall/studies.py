@@ -119,7 +119,7 @@ class Study:
         ]
 
     def importances(self) -> dict[str, float]:
-        """Share of the scores' variance that each setting explains, by optuna's own reckoning.
+        """How much each setting mattered to the score, by optuna's reckoning; they add up to 1.
 
         Empty where too few trials are complete, or they don't differ.
         """

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import pathlib
 import shlex
 import signal
 import sqlite3
@@ -14,7 +13,7 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from jaxall import cli, studies, sweep, sweeps, trials
+from jaxall import cli, models, studies, sweep, sweeps, trials
 from jaxall.data import synthetic
 from jaxall.errors import UserError
 from tests import miniature, programs
@@ -104,21 +103,22 @@ def told(rows):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    return Search(tmp_path_factory.mktemp("unbroken") / "sweep")(14)
+    return Search(tmp_path_factory.mktemp("unbroken") / "sweep")(12)
 
 
 def test_every_trial_is_run_once_and_judged_by_its_best_epoch(unbroken):
-    assert [row.number for row in unbroken] == list(range(14))
+    assert [row.number for row in unbroken] == list(range(12))
     assert {row.state for row in unbroken} == {"complete"}
     assert [row.score for row in unbroken] == [quality(row.settings) for row in unbroken]
     assert {row.epochs for row in unbroken} == {EPOCHS}
     rates = [row.settings["optim.learning_rate"] for row in unbroken]
-    assert len(set(rates)) == 14
+    assert len(set(rates)) == 12
     assert all(1e-5 <= rate <= 1e-2 for rate in rates)
 
 
-@pytest.mark.parametrize("moment", [1, 3, 6])
-def test_a_search_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, unbroken, moment):
+# Of the twelve trials the last two are no longer drawn blindly.
+@pytest.mark.parametrize(("moment", "most"), [(1, 2), (6, 12)])
+def test_a_search_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, unbroken, moment, most):
     search, looks = Search(tmp_path / "sweep"), []
 
     def stops():
@@ -128,14 +128,13 @@ def test_a_search_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, unbroken,
     cut = [row for row in before if row.state == "unfinished"]
     assert len(cut) == 1
     assert search.started[-1][1].signals == [signal.SIGTERM]
-    after = search(14)
-    assert told(after) == told(unbroken)
+    assert told(search(most)) == told(unbroken[:most])
     # It went on in its folder: no epoch was run twice.
     numbers = [number for number, _ in search.started]
     assert numbers.count(cut[0].number) == 2
     lines = (tmp_path / "sweep" / f"trial{cut[0].number:04d}" / "journal.jsonl").read_text()
     assert lines.count("\n") == EPOCHS
-    search(14)
+    search(most)
     assert [number for number, _ in search.started] == numbers, "all were finished"
 
 
@@ -181,7 +180,9 @@ def test_the_training_process_keeps_its_trial_when_the_search_is_gone(tmp_path):
             taken.release()
             assert study.take(1) is None
             process.kill()
-        assert study.take(1).number == 0
+        again = study.take(1)
+        assert again.number == 0
+        again.release()
 
 
 def test_workers_and_shells_share_a_study_and_run_every_trial_once(tmp_path):
@@ -241,8 +242,8 @@ def test_a_failure_has_its_reason_and_does_not_end_the_search(tmp_path, code, sa
         return Run(taken, [None], code, says)
 
     search.make = make
-    rows = search(3)
-    assert [row.state for row in rows] == ["complete", "failed", "complete"]
+    rows = search(3 if code == 2 else 2)
+    assert [row.state for row in rows] == ["complete", "failed", "complete"][: len(rows)]
     assert rows[1].error == reason
 
 
@@ -289,7 +290,9 @@ def test_lower_is_better_for_a_loss(tmp_path):
 
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
     Search(tmp_path / "sweep")(1)
-    with pytest.raises(UserError, match=r"holds another sweep \(1 settings differ, .* seed: 3 -> 4"):
+    with pytest.raises(
+        UserError, match=r"holds another sweep \(1 settings differ, .* seed: 3 -> 4"
+    ):
         Search(tmp_path / "sweep", made(seed=4))(1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").touch()
@@ -436,12 +439,13 @@ def test_real_runs_are_searched_and_the_best_can_be_made_by_hand(
     monkeypatch.setattr(sweep.StopRequests, "__init__", lambda self: setattr(self, "count", 0))
     root, folder = tmp_path / "drawn", tmp_path / "sweep"
     synthetic.write(root, subjects_per_class=4, pictures_per_subject=2, size=40)
-    file = sweep_file(f"sweeps.Sweep({BASE}, space={{{RATE}}})")
+    by_loss = "score='validation_loss', direction='minimise'"
+    file = sweep_file(f"sweeps.Sweep({BASE}, space={{{RATE}}}, {by_loss})")
     fixed = [
         *(f"model.name={miniature.NAME}", f"data.root={root}", "preprocessing.image_size=33"),
         *("train.batch_size=8", "train.epochs=1", "optim.warmup_epochs=0", "loader.threads=1"),
     ]
-    monkeypatch.setitem(sweep.sweeps.config_lib.models.SPECS, miniature.NAME, miniature.SPEC)
+    monkeypatch.setitem(models.SPECS, miniature.NAME, miniature.SPEC)
     common = {"sweep": file, "workdir": str(folder), "set": fixed}
     assert called(trials=2, workers=2, **common) == 0
     said = capfd.readouterr().out
@@ -457,14 +461,14 @@ def test_real_runs_are_searched_and_the_best_can_be_made_by_hand(
             for line in (run / "journal.jsonl").read_text().splitlines()
             if json.loads(line)["kind"] == "epoch"
         ]
-        assert epoch[SCORE] == float(row[SCORE])
+        assert epoch["validation_loss"] == float(row["validation_loss"])
         assert shlex.split(row["command"])[-2:] == ["--workdir", str(run)]
         assert "next: python -m jaxall.evaluate" in run.with_suffix(".log").read_text()
-    best = max(rows, key=lambda row: float(row[SCORE]))
+    best = min(rows, key=lambda row: float(row["validation_loss"]))
     assert "its settings: python -m jaxall.train --config " in said
     assert f"--config.optim.learning_rate={best['optim.learning_rate']}" in said
     with Image.open(folder / "sweep.png") as plot:
         assert plot.size[0] > 1000
     (folder / "sweep.png").unlink()
     assert called(show=True, **common) == 0
-    assert pathlib.Path(folder / "sweep.png").exists()
+    assert (folder / "sweep.png").exists()

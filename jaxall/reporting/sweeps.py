@@ -57,24 +57,28 @@ def best(trials: Sequence[Trial], key: str) -> Trial | None:
 
 
 def trial_table(trials: Sequence[Trial], key: str) -> table.Table:
-    """A line for each trial, its error under what failed; the best is marked."""
+    """A line for each trial, the best marked; below, the errors of those that failed."""
     result = table.Table(box=box.SIMPLE_HEAD, show_edge=False)
-    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
-    headings = [name.replace(".", ".\n") for name in names]
-    for heading in ("trial", tables.wording(key), "epochs", *headings):
+    names = _names(trials)
+    headings = [name.replace(".", ".\n").replace("_", "_\n") for name in names]
+    for heading in ("trial", tables.wording(key).replace(" ", "\n", 1), "epochs", *headings):
         result.add_column(text.Text(heading), justify="right")
-    result.add_column("state", overflow="fold")
+    result.add_column("state")
     winner = best(trials, key)
     for trial in trials:
-        state = f"failed: {trial.error}" if trial.state == "failed" else trial.state
         mark, style = (f" {tables.BEST}", "bold") if trial is winner else ("", None)
         result.add_row(
             *(str(trial.number), tables.score(key, trial.score), str(trial.epochs)),
             *(text.Text(wording(trial.settings.get(name))) for name in names),
-            text.Text(state + mark),
+            trial.state + mark,
             style=style,
         )
-    return result
+    both = table.Table.grid()
+    both.add_row(result)
+    for trial in trials:
+        if trial.state == "failed":
+            both.add_row(text.Text(f"trial {trial.number} failed: {trial.error}", style="red"))
+    return both
 
 
 def wording(value: Any) -> str:
@@ -84,8 +88,7 @@ def wording(value: Any) -> str:
 
 def to_csv(trials: Sequence[Trial], key: str) -> str:
     """All that is known of the trials; numbers lose nothing."""
-    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
-    buffer = io.StringIO()
+    names, buffer = _names(trials), io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["trial", "state", key, "epochs", *names, "error", "command"])
     for trial in trials:
@@ -120,7 +123,7 @@ def draw(
     """
     if not trials:
         raise ValueError("wanted at least one trial to plot, got none")
-    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
+    names = _names(trials)
     rows = math.ceil(len(names) / COLUMNS)
     drawing = canvas.figure(9, 3.2 + 2.4 * rows)
     grid = drawing.add_gridspec(1 + rows, COLUMNS, height_ratios=[1.3] + [1] * rows)
@@ -133,6 +136,11 @@ def draw(
             panel.tick_params(labelleft=False)
     drawing.suptitle(canvas.plain(title, 90), fontsize=11)
     canvas.save(drawing, path)
+
+
+def _names(trials: Sequence[Trial]) -> list[str]:
+    """Of the settings, in the order in which they were declared."""
+    return list(dict.fromkeys(name for trial in trials for name in trial.settings))
 
 
 def _course(panel: axes.Axes, trials: Sequence[Trial], key: str) -> None:
@@ -173,9 +181,11 @@ def _slice(
     elif is_logarithmic:
         panel.set_xscale("log")
     else:
-        panel.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        are_whole = all(isinstance(value, int) for value in values)
+        panel.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=are_whole, min_n_ticks=1))
     _dots(panel, known, key)
     panel.set_xlabel(canvas.plain(name, 32), fontsize=9)
+    panel.tick_params(labelsize=8)
     canvas.tidy(panel)
 
 
