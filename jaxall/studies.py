@@ -148,7 +148,7 @@ class Study:
             lock.close()
             return None
         self._seed(trial.number)
-        # Of a trial begun elsewhere there is no public way to be had.
+        # optuna has no public way to go on with a trial that was begun elsewhere
         return self._begin(optuna.trial.Trial(self._study, trial._trial_id), lock)
 
     def _begin(self, trial: "optuna.Trial", lock: io.TextIOWrapper) -> trials.Taken:

@@ -156,8 +156,15 @@ class Sweep:
             wanted = "minimise" if self.score.endswith("loss") else "maximise"
             if self.direction != wanted:
                 yield f"direction of {self.score} is {wanted}; got {self.direction!r}"
-        if not self.space:
-            yield "space names no setting"
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            yield f"seed is at least 0 and below 2**31; got {self.seed!r}"
+        if self.pruning and min(self.pruning.after_epochs, self.pruning.after_trials) < 1:
+            yield "pruning.after_epochs and after_trials are at least 1"
+        if not isinstance(self.base, str):
+            yield f"base is the path of a config file; got {self.base!r}"
+        if not isinstance(self.space, Mapping) or not self.space:
+            yield f"space is a table of settings and their ranges; got {self.space!r}"
+            return
         for name, values in self.space.items():
             if not isinstance(values, Uniform | Integers | Choice):
                 yield f"{name} wants Uniform, Integers or Choice; got {type(values).__name__}"
@@ -165,10 +172,6 @@ class Sweep:
             yield from (f"{name} {problem}" for problem in values.problems())
             if name.split(".")[0] in JUDGES:
                 yield f"{name} can't be searched: trials would be judged by different pictures"
-        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            yield f"seed is at least 0 and below 2**31; got {self.seed!r}"
-        if self.pruning and min(self.pruning.after_epochs, self.pruning.after_trials) < 1:
-            yield "pruning.after_epochs and after_trials are at least 1"
 
 
 def load(file: str) -> Sweep:

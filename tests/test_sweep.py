@@ -7,6 +7,7 @@ import shlex
 import signal
 import sqlite3
 import sys
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from jaxall import cli, models, studies, sweep, sweeps, trials
 from jaxall.data import synthetic
 from jaxall.errors import UserError
+from jaxall.training import journal
 from tests import miniature, programs
 
 optuna = pytest.importorskip("optuna")
@@ -185,21 +187,21 @@ def test_the_training_process_keeps_its_trial_when_the_search_is_gone(tmp_path):
         again.release()
 
 
-def test_workers_and_shells_share_a_study_and_run_every_trial_once(tmp_path):
-    one, two = Search(tmp_path / "sweep"), Search(tmp_path / "sweep")
-    looks = []
+def test_workers_run_at_once(tmp_path):
+    search, looks = Search(tmp_path / "sweep"), []
+    search(5, workers=3, pause=lambda: looks.append([run.done for _, run in search.started]))
+    assert looks[0] == [1, 1, 1]
 
-    def help_out():
-        looks.append(len([run for _, run in one.started if run.done < EPOCHS]))
-        if len(looks) == 3:
-            two(6, workers=2)
 
-    rows = one(9, workers=3, pause=help_out)
-    assert max(looks) == 3
-    assert {row.state for row in rows} == {"complete"}
-    numbers = [number for number, _ in (*one.started, *two.started)]
+def test_searches_share_a_study_and_run_every_trial_once(tmp_path):
+    searches = [Search(tmp_path / "sweep") for _ in range(3)]
+    with futures.ThreadPoolExecutor() as pool:
+        seen = list(pool.map(lambda search: search(9, workers=2), searches))
+    numbers = [number for search in searches for number, _ in search.started]
     assert sorted(numbers) == list(range(9))
-    assert two.started
+    with searches[0].open() as study:
+        assert [row.state for row in study.rows()] == ["complete"] * 9
+    assert max(map(len, seen)) == 9
 
 
 def test_a_hopeless_trial_is_ended_and_counts_as_pruned(tmp_path):
@@ -334,7 +336,10 @@ RATE = "'optim.learning_rate': sweeps.Uniform(1e-5, 1e-2, log=True)"
     ("body", "line"),
     [
         ("1", "returns int; wanted a sweeps.Sweep"),
-        (f"sweeps.Sweep({BASE}, space={{}})", "space names no setting"),
+        (
+            f"sweeps.Sweep({BASE}, space={{}})",
+            "space is a table of settings and their ranges; got {}",
+        ),
         (
             f"sweeps.Sweep({BASE}, space={{'optim.rate': sweeps.Uniform(0, 1)}})",
             "no setting is called 'optim.rate'; the nearest are ",
@@ -383,6 +388,11 @@ RATE = "'optim.learning_rate': sweeps.Uniform(1e-5, 1e-2, log=True)"
             f"sweeps.Sweep({BASE}, space={{{RATE}}}, score='validation_loss')",
             "direction of validation_loss is minimise; got 'maximise'",
         ),
+        (f"sweeps.Sweep(base=1, space={{{RATE}}})", "base is the path of a config file; got 1"),
+        (
+            f"sweeps.Sweep({BASE}, space={{{RATE}}}, pruning=sweeps.Median(after_epochs=0))",
+            "pruning.after_epochs and after_trials are at least 1",
+        ),
         (f"sweeps.Sweep(base='gone.py', space={{{RATE}}})", "no config file at gone.py"),
     ],
 )
@@ -429,7 +439,7 @@ def test_a_sweep_file_is_possible_on_its_base(file, monkeypatch):
     assert "from jaxall import sweeps" in file.read_text()
 
 
-def test_real_runs_are_searched_and_the_best_can_be_made_by_hand(
+def test_a_real_run_and_one_that_fails_are_told_apart_and_the_best_can_be_made_by_hand(
     sweep_file, tmp_path, monkeypatch, capfd
 ):
     for name, value in programs.environment(tmp_path / "cache").items():
@@ -439,11 +449,12 @@ def test_real_runs_are_searched_and_the_best_can_be_made_by_hand(
     monkeypatch.setattr(sweep.StopRequests, "__init__", lambda self: setattr(self, "count", 0))
     root, folder = tmp_path / "drawn", tmp_path / "sweep"
     synthetic.write(root, subjects_per_class=4, pictures_per_subject=2, size=40)
-    by_loss = "score='validation_loss', direction='minimise'"
-    file = sweep_file(f"sweeps.Sweep({BASE}, space={{{RATE}}}, {by_loss})")
+    sizes = "'train.batch_size': sweeps.Choice((8, 4096))"  # there are no 4096 pictures
+    by_loss = "seed=1, score='validation_loss', direction='minimise'"
+    file = sweep_file(f"sweeps.Sweep({BASE}, space={{{RATE}, {sizes}}}, {by_loss})")
     fixed = [
         *(f"model.name={miniature.NAME}", f"data.root={root}", "preprocessing.image_size=33"),
-        *("train.batch_size=8", "train.epochs=1", "optim.warmup_epochs=0", "loader.threads=1"),
+        *("train.epochs=1", "optim.warmup_epochs=0", "loader.threads=1"),
     ]
     monkeypatch.setitem(models.SPECS, miniature.NAME, miniature.SPEC)
     common = {"sweep": file, "workdir": str(folder), "set": fixed}
@@ -451,22 +462,22 @@ def test_real_runs_are_searched_and_the_best_can_be_made_by_hand(
     said = capfd.readouterr().out
     with (folder / "sweep.csv").open() as table:
         rows = list(csv.DictReader(table))
-    assert [row["state"] for row in rows] == ["complete"] * 2
-    for row in rows:
-        run = folder / f"trial{int(row['trial']):04d}"
-        config = json.loads((run / "config.json").read_text())
-        assert config["optim"]["learning_rate"] == float(row["optim.learning_rate"])
-        (epoch,) = [
-            json.loads(line)
-            for line in (run / "journal.jsonl").read_text().splitlines()
-            if json.loads(line)["kind"] == "epoch"
-        ]
-        assert epoch["validation_loss"] == float(row["validation_loss"])
-        assert shlex.split(row["command"])[-2:] == ["--workdir", str(run)]
-        assert "next: python -m jaxall.evaluate" in run.with_suffix(".log").read_text()
-    best = min(rows, key=lambda row: float(row["validation_loss"]))
+    failed, row = sorted(rows, key=lambda row: row["state"], reverse=True)
+    assert (failed["state"], failed["train.batch_size"]) == ("failed", "4096")
+    assert "train.batch_size is at most the 16 training pictures; got 4096" in failed["error"]
+    assert f"trial {failed['trial']} failed: {failed['error']}" in said
+    run = folder / f"trial{int(row['trial']):04d}"
+    config = json.loads((run / "config.json").read_text())
+    assert config["optim"]["learning_rate"] == float(row["optim.learning_rate"])
+    (epoch,) = journal.read(run, "epoch")
+    assert (row["state"], float(row["validation_loss"])) == ("complete", epoch["validation_loss"])
+    assert shlex.split(row["command"])[-2:] == ["--workdir", str(run)]
+    assert "next: python -m jaxall.evaluate" in run.with_suffix(".log").read_text()
+    wanted = (
+        f"--config.optim.learning_rate={row['optim.learning_rate']} --config.train.batch_size=8"
+    )
     assert "its settings: python -m jaxall.train --config " in said
-    assert f"--config.optim.learning_rate={best['optim.learning_rate']}" in said
+    assert wanted in said
     with Image.open(folder / "sweep.png") as plot:
         assert plot.size[0] > 1000
     (folder / "sweep.png").unlink()

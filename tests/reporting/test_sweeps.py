@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from rich import console as rich_console
 
-from jaxall.reporting import sweeps
+from jaxall.reporting import progress, sweeps
 
 KEY = "validation_f1_macro"
 
@@ -85,3 +85,12 @@ def test_the_plot_shows_every_trial_that_has_a_score(tmp_path):
 def test_no_trials_make_no_plot(tmp_path):
     with pytest.raises(ValueError, match="at least one trial"):
         sweeps.draw([], KEY, tmp_path / "none.png")
+
+
+def test_the_bar_shows_how_many_are_done_and_the_best():
+    console = rich_console.Console(width=140, file=io.StringIO(), force_terminal=True)
+    with progress.sweep_bar(console, 20) as report:
+        report(3.5, "trial 2, validation F1 macro 91.00%")
+    said = console.file.getvalue()
+    assert "3.5/20 trials" in said
+    assert "trial 2, validation F1 macro 91.00%" in said
