@@ -26,7 +26,7 @@ from jaxall.training import checkpoints
 from jaxall.weights import initial, parity, port
 from tests import keys, programs
 
-COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report")
+COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report", "sweep")
 QUICKSTART = programs.ROOT / "configs" / "quickstart.py"
 PICTURES = 4 * 6 * 2
 

@@ -30,7 +30,7 @@ LONG = {
 }
 NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 
-COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report")
+COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report", "sweep")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
 
@@ -83,6 +83,9 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("numpy", "rich"),
     ),
     "sheets": (("assembly", "config", "data", "reporting"), ("numpy", "rich")),
+    "sweeps": (("config", "config_flag", "evaluation"), ()),
+    "trials": (("cli", "evaluation", "sweeps", "training"), ()),
+    "studies": (("config", "reporting", "sweeps", "trials"), ("numpy",)),
     "runlog": (
         ("assembly", "config", "data", "evaluation", "reporting", "training"),
         ("jax", "rich"),
@@ -99,7 +102,11 @@ FILES_OF_THEIR_OWN = {
     "weights/download.py": ((), ()),
 }
 # file -> modules that its functions, but not the file itself, may import
-LATE = {"weights/parity.py": ("torch", "torchvision")}
+LATE = {
+    "weights/parity.py": ("torch", "torchvision"),
+    "studies.py": ("optuna",),
+    "trials.py": ("optuna",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
