@@ -24,6 +24,8 @@ from jaxall.errors import UserError
 from jaxall.reporting import progress
 
 LISTED = 5  # names of files left out that are printed
+# data set -> the config to train it with; densenet201 for any other
+CONFIGS = {"cnmc": "cnmc_efficientnet_b0", "drawn_smears": "quickstart"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,7 +192,7 @@ def _report(record: Mapping[str, Any], order: Order, console: rich_console.Conso
 
 def _next_command(record: Mapping[str, Any], order: Order) -> str:
     name = order.settings.name
-    config = "quickstart" if name == "drawn_smears" else "densenet201"
+    config = CONFIGS.get(name, "densenet201")
     parts = [
         *("python", "-m", "jaxall.train", "--config", f"configs/{config}.py"),
         *(f"--config.data.name={name}", f"--config.data.root={order.out}"),
