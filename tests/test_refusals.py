@@ -252,7 +252,8 @@ def test_port_wants_an_architecture(refused):
     assert refused(port.main).startswith("port takes one architecture; got []: densenet121, ")
     line = refused(port.main, "densenet12")
     assert line.startswith("unknown model 'densenet12'; did you mean densenet121? There are: ")
-    assert refused(port.main, "vgg").startswith("unknown model 'vgg'. There are: ")
+    assert refused(port.main, "u2").startswith("unknown model 'u2'. There are: ")
+    assert "no such weights of baseline; wanted none or a file" in refused(port.main, "baseline")
 
 
 def test_port_wants_weights_of_the_architecture(refused, tmp_path):
