@@ -320,13 +320,13 @@ def test_a_real_process_exits_with_2_and_one_line(tmp_path):
         "train": ("--config", tmp_path / "gone.py"),
         "evaluate": (tmp_path, "--split=tset"),
         "predict": ("--chekpoint=3", tmp_path, tmp_path),
-        "port": ("resnet50",),
+        "port": ("alexnet",),
     }
     lines = {
         "train": f"error: no config file at {tmp_path}/gone.py: wanted a file with get_config()\n",
         "evaluate": "error: flag --split=tset: value should be one of <train|validation|test>\n",
         "predict": "error: Unknown command line flag 'chekpoint'. Did you mean: checkpoint ?\n",
-        "port": "error: unknown model 'resnet50'",
+        "port": "error: unknown model 'alexnet'",
     }
     started = {
         name: programs.start(name, *arguments, cache=tmp_path) for name, arguments in wrong.items()
