@@ -46,7 +46,9 @@ def theirs(work: Work, form: str) -> Side:
             model.train()
         optimizer.zero_grad()
         with mixed():
-            loss = loss_fn(run(images), labels)
+            outputs = run(images)
+            logits, *more = outputs if isinstance(outputs, tuple) else (outputs,)
+            loss = loss_fn(logits, labels) + 0.3 * sum(loss_fn(x, labels) for x in more)
         loss.backward()
         optimizer.step()
         finish()

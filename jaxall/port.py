@@ -79,7 +79,8 @@ def agreement_table(agreement: parity.Agreement) -> table.Table:
 def main(arguments: list[str]) -> int:
     """The command; returns its exit code."""
     if len(arguments) != 1:
-        raise UserError(f"port takes one architecture; got {arguments}: {', '.join(models.SPECS)}")
+        there_are = ", ".join(name for name, spec in models.SPECS.items() if spec.weights)
+        raise UserError(f"port takes one architecture; got {arguments}: {there_are}")
     spec = models.find(arguments[0])
     official = models.official(spec, _WEIGHTS.value)
     assert official is not None  # the flag has no other values

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from tests.torchvision_cpu import torch
 
+MARGIN = 0.05  # batch norms give values of about 1
+
 
 @contextlib.contextmanager
 def _watched(modules, before, after) -> Iterator[None]:
@@ -20,36 +22,52 @@ def _watched(modules, before, after) -> Iterator[None]:
             hook.remove()
 
 
-def clear(network, pixels, monkeypatch, between=(0.25, 0.75)) -> None:
-    """Moves each channel in front of a ReLU so that zero lies in a gap of its values; in place.
+def clear(network, pixels, monkeypatch, *, whole: bool = False) -> None:
+    """Moves each channel in front of a ReLU so that no value is near its zero; in place.
 
-    It is the widest of those that have a share of the values `between` these two below them.
+    Zero comes to lie in the widest gap of the middle half of the channel's values. If `whole`, it
+    lies below all of an even channel's and above all of an odd one's, which leaves max pools fewer
+    near ties; kernels then lose the part that sees the channels' means, since those that pass
+    would add up to a constant, with the next norm's variance the small difference of large numbers.
     """
     last = []
 
+    def centre(module, inputs):
+        if whole and not isinstance(module, torch.nn.BatchNorm2d):
+            axes = [axis for axis in range(inputs[0].ndim) if axis != 1]
+            mean = inputs[0].mean(axes).reshape(-1, *[1] * (module.weight.ndim - 2))
+            module.weight -= (
+                (module.weight * mean).sum(1, keepdim=True) * mean / mean.square().sum()
+            )
+
     def remember(module, _inputs, _output):
-        last[:] = [module]
+        if module.bias is not None:
+            last[:] = [module]
 
     def relu(x, inplace=False):
-        values = x.movedim(1, 0).flatten(1).sort(1).values
-        low, high = (int(share * values.shape[1]) for share in between)
-        gaps = values[:, low : high + 1].diff(dim=1)
-        widest = low + gaps.argmax(1, keepdim=True)
-        shift = -(values.gather(1, widest) + values.gather(1, widest + 1))[:, 0] / 2
-        last[0].bias += shift
-        return torch.clamp_(x.add_(shift.reshape(-1, *[1] * (x.ndim - 2))), min=0)
+        zero = (_sides if whole else _gaps)(x.movedim(1, 0).flatten(1).sort(1).values)
+        last[0].bias -= zero
+        return torch.clamp_(x.sub_(zero.reshape(-1, *[1] * (x.ndim - 2))), min=0)
 
     kinds = torch.nn.Conv2d | torch.nn.Linear | torch.nn.BatchNorm2d
     layers = [module for module in network.modules() if isinstance(module, kinds)]
-    layers = [module for module in layers if module.bias is not None]
-    with (
-        _watched(layers, lambda *_: None, remember),
-        torch.no_grad(),
-        monkeypatch.context() as patch,
-    ):
+    with _watched(layers, centre, remember), torch.no_grad(), monkeypatch.context() as patch:
         # Every ReLU of torchvision's comes here, whether it is a module or a call.
         patch.setattr(torch.nn.functional, "relu", relu)
         network(pixels)
+
+
+def _gaps(values):
+    """The middle of the widest gap of each row of sorted values, of their middle half."""
+    low, high = values.shape[1] // 4, 3 * values.shape[1] // 4
+    widest = low + values[:, low : high + 1].diff(dim=1).argmax(1, keepdim=True)
+    return (values.gather(1, widest) + values.gather(1, widest + 1))[:, 0] / 2
+
+
+def _sides(values):
+    """Below the values of even rows and above those of odd ones."""
+    is_even = torch.arange(len(values)) % 2 == 0
+    return torch.where(is_even, values[:, 0] - MARGIN, values[:, -1] + MARGIN)
 
 
 def nearest_tie(network, pixels) -> float:

@@ -29,10 +29,7 @@ torch = torchvision_cpu.torch
 pytestmark = pytest.mark.parity
 CLASSES = 7
 SIZE = 64
-# The more values max pools see, the more windows are nearly tied: VGG gets fewer pictures, and of
-# GoogLeNet's many pools more values are zero.
-BATCHES = {"vgg": 4}
-BELOW_ZERO = {"googlenet": (0.75, 0.95)}
+BATCHES = {"vgg": 4}  # 8 are too many for its pools: some windows are always nearly tied
 # Blocks after a stage's first one add their input; B0's first stage has no expansion.
 BRANCH_ENDS = r"^features\.(1\.[1-9]\d*\.block\.2|[2-7]\.[1-9]\d*\.block\.3)\.1$"
 BRANCH_ENDS += r"|^layer\d\.\d+\.bn[23]$"
@@ -71,13 +68,14 @@ def case(name: str, monkeypatch) -> tuple["torch.nn.Module", np.ndarray]:
     if is_smooth(name):
         return hostile_network(name), hostile.images(SIZE, 8)
     shape = (BATCHES.get(family(name), 8), SIZE, SIZE, 3)
-    below = BELOW_ZERO.get(family(name), (0.25, 0.75))
     network = hostile_network(name)
     begun = {key: value.clone() for key, value in network.state_dict().items()}
     for seed in range(30):
         images = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
         network.load_state_dict(begun)
-        kinks.clear(network, to_torch(images, network), monkeypatch, below)
+        # GoogLeNet has thirteen pools.
+        whole = family(name) == "googlenet"
+        kinks.clear(network, to_torch(images, network), monkeypatch, whole=whole)
         network.float().double()  # what float32 can hold
         if kinks.nearest_tie(network, to_torch(images, network)) > CLEARANCE:
             return network.float().double(), images  # its statistics have been updated
@@ -177,4 +175,6 @@ def test_one_training_step_has_the_gradients_and_statistics_of_torch(name: str, 
     assert not wrong, wrong
     count = sum(path.startswith("params/") for path in wanted)
     taken_away = sum(bool(re.search(r"stage\d/conv\d/bias", path)) for path in wanted)
-    assert len(gradients) > 0.9 * (count - (taken_away if name.endswith("_bn") else 0))
+    # Where whole channels pass, a norm's shift is taken away by the next norm too.
+    share = 0.8 if family(name) == "googlenet" else 0.9
+    assert len(gradients) > share * (count - (taken_away if name.endswith("_bn") else 0))
