@@ -1,9 +1,6 @@
 """Every kind of bad picture and bad folder: the line that it gives, or what becomes of it."""
 
-import io
 import os
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -12,72 +9,47 @@ from PIL import Image
 from jaxall import data as data_package
 from jaxall import errors
 from jaxall.data import checking, dataset, decoding, duplicates, quarantine, splits
+from tests import pictures
 
-
-def noise(*size: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def png_header(side: int, depth: int = 8) -> bytes:
-    """A PNG that claims to be so large, with no pixel in it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content))
-            + kind
-            + content
-            + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
-    header = struct.pack(">IIBBBBB", side, side, depth, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\0" * (1 + 6 * side)) if side < 100 else b""
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    )
-
-
-PICTURE = Image.fromarray(noise(40, 40))
+PICTURE = Image.fromarray(pictures.noise(size=(40, 40)))
 REFUSED = {
     "truncated.jpg": (
-        encoded(PICTURE, "JPEG")[:400],
+        pictures.encode(PICTURE, "JPEG")[:400],
         "runcated",
     ),
     "empty.png": (b"", "0 bytes that are no JPEG/PNG/BMP/TIFF"),
     "a page.jpg": (b"<html>not found</html>", "22 bytes that are no JPEG/PNG/BMP/TIFF"),
     "animated.png": (
-        encoded(PICTURE, "GIF", save_all=True, append_images=[PICTURE]),
+        pictures.encode(PICTURE, "GIF", save_all=True, append_images=[PICTURE]),
         "bytes that are no JPEG/PNG/BMP/TIFF",
     ),
     "deep.png": (
-        encoded(Image.fromarray(np.full((4, 4), 4000, np.uint16))),
+        pictures.encode(Image.fromarray(np.full((4, 4), 4000, np.uint16))),
         "wanted 8 bits a channel, got more: convert the picture first",
     ),
     "deep colour.png": (
-        png_header(1, depth=16),
+        pictures.png_of(1, 1, 16, b"\0" + b"\1\2" * 3),
         "wanted 8 bits a channel, got more: convert the picture first",
     ),
-    "bomb.png": (png_header(40_000), "more than 89,478,485 pixels"),
+    "bomb.png": (pictures.png_of(40_000, 40_000, 8, b""), "more than 89,478,485 pixels"),
 }
 EXIF = Image.Exif()
 EXIF[0x0112] = 6  # to be shown turned by 90 degrees clockwise
 READ = {
-    "cmyk.jpg": (encoded(PICTURE.convert("CMYK"), "JPEG"), (40, 40, 3)),
-    "palette.png": (encoded(PICTURE.convert("P")), (40, 40, 3)),
-    "alpha.png": (encoded(PICTURE.convert("RGBA")), (40, 40, 3)),
-    "grey.png": (encoded(PICTURE.convert("L")), (40, 40, 3)),
-    "turned.jpg": (encoded(Image.fromarray(noise(40, 20)), "JPEG", exif=EXIF), (20, 40, 3)),
-    "wrong name.jpg": (encoded(PICTURE, "PNG"), (40, 40, 3)),
+    "cmyk.jpg": (pictures.encode(PICTURE.convert("CMYK"), "JPEG"), (40, 40, 3)),
+    "palette.png": (pictures.encode(PICTURE.convert("P")), (40, 40, 3)),
+    "alpha.png": (pictures.encode(PICTURE.convert("RGBA")), (40, 40, 3)),
+    "grey.png": (pictures.encode(PICTURE.convert("L")), (40, 40, 3)),
+    "turned.jpg": (
+        pictures.encode(Image.fromarray(pictures.noise(size=(40, 20))), "JPEG", exif=EXIF),
+        (20, 40, 3),
+    ),
+    "wrong name.jpg": (pictures.encode(PICTURE, "PNG"), (40, 40, 3)),
     "pages.tif": (
-        encoded(PICTURE, "TIFF", save_all=True, append_images=[PICTURE.resize((8, 8))]),
+        pictures.encode(PICTURE, "TIFF", save_all=True, append_images=[PICTURE.resize((8, 8))]),
         (40, 40, 3),
     ),
-    "dot.png": (encoded(PICTURE.resize((1, 1))), (1, 1, 3)),
+    "dot.png": (pictures.encode(PICTURE.resize((1, 1))), (1, 1, 3)),
 }
 
 
@@ -86,7 +58,7 @@ def folder_of(root, files: dict[str, bytes], good: int = 9):
     for name in ("blast", "normal"):
         (root / name).mkdir(parents=True)
         for number in range(good):
-            image = Image.fromarray(noise(16, 16 + number))
+            image = Image.fromarray(pictures.noise(size=(16, 16 + number)))
             image.save(root / name / f"{number}.png")
     for name, content in files.items():
         (root / "blast" / name).write_bytes(content)
@@ -128,7 +100,7 @@ def test_unusual_pictures_are_read(tmp_path, name):
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
-    data_set = folder_of(tmp_path, {"secret.png": encoded(PICTURE)})
+    data_set = folder_of(tmp_path, {"secret.png": pictures.encode(PICTURE)})
     read = decoding.read
 
     def refuse(path):
@@ -143,7 +115,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
 
 def test_names_that_are_no_text_are_read_and_quarantined(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
-    data_set = folder_of(tmp_path / "mine", {name: encoded(PICTURE), "b\udce9d.png": b""})
+    data_set = folder_of(tmp_path / "mine", {name: pictures.encode(PICTURE), "b\udce9d.png": b""})
     checked = checking.check(data_set, most_bad=0.1)
     assert list(checked.quarantined) == ["blast/b\udce9d.png"] and len(checked.looked) == 19
     quarantine.save(checked.quarantined, tmp_path / "quarantine.csv")
