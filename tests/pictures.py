@@ -24,7 +24,7 @@ def noise(seed: int = 0, size: tuple[int, int] = (20, 30)) -> np.ndarray:
 
 
 def png_of(width: int, height: int, depth: int, pixels: bytes) -> bytes:
-    """A colour PNG of these lines, each with its filter byte; what the header says is not checked."""
+    """A colour PNG of these lines, each after its filter byte, whatever the header claims."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content)
