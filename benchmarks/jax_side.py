@@ -55,7 +55,11 @@ def _network(work: Work) -> _Network:
         name="benchmark",
         preprocessing=config.PreprocessingSettings(image_size=work.size),
         model=config.ModelSettings(
-            name=work.name, head="linear", dropout=spec.dropout, precision=work.precision
+            name=work.name,
+            init="none",
+            head="linear",
+            dropout=spec.dropout,
+            precision=work.precision,
         ),
     )
     preprocessing = assembly.preprocessing_of(made)

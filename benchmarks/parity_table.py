@@ -18,6 +18,7 @@ from jaxall import models
 from jaxall import port as command
 from jaxall.weights import parity, port
 from tests import hostile, quick
+from tests.golden import file as golden
 from tests.golden import make
 
 
@@ -53,7 +54,7 @@ def add(shown: table.Table, label: str, agreement: parity.Agreement, seconds: fl
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(models.SPECS))
+    parser.add_argument("names", nargs="*", default=list(golden.NAMES))
     parser.add_argument("--file", action="append", default=[], metavar="NAME=PATH")
     arguments = parser.parse_args()
     title = "largest difference from torchvision, as a share of the largest value"

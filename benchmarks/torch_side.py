@@ -15,11 +15,12 @@ FORMS = ("eager", "compile")
 
 def theirs(work: Work, form: str) -> Side:
     """The same with torchvision in channels_last, on a GPU where torch sees one."""
-    from tests.torchvision_cpu import torch, torchvision
+    from tests import torchvision_cpu
+    from tests.torchvision_cpu import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True  # the sizes don't change: let it try its algorithms
-    model = torchvision.models.get_model(work.name, weights=None, num_classes=CLASSES)
+    model = torchvision_cpu.network(work.name, num_classes=CLASSES)
     model = model.to(device, memory_format=torch.channels_last)
     pictures = work.pictures()
     images = torch.from_numpy(pictures["image"].transpose(0, 3, 1, 2).astype(np.float32) / 255)
@@ -45,7 +46,9 @@ def theirs(work: Work, form: str) -> Side:
             model.train()
         optimizer.zero_grad()
         with mixed():
-            loss = loss_fn(run(images), labels)
+            outputs = run(images)
+            logits, *more = outputs if isinstance(outputs, tuple) else (outputs,)
+            loss = loss_fn(logits, labels) + 0.3 * sum(loss_fn(x, labels) for x in more)
         loss.backward()
         optimizer.step()
         finish()

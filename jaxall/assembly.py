@@ -32,6 +32,8 @@ from jaxall.errors import UserError
 from jaxall.evaluation import shortcuts
 from jaxall.reporting import progress
 
+WARNINGS = 4  # of the audit that are printed
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Material:
@@ -78,11 +80,16 @@ def draws_of(
 
 
 def preprocessing_of(config: config_lib.Config) -> Preprocessing:
-    """The architecture's own preprocessing, with what the config has chosen."""
+    """That of the weights it starts from, with what the config has chosen.
+
+    Raises:
+        UserError: the weights are none of torchvision's.
+    """
     spec, chosen = models.find(config.model.name), config.preprocessing
+    preset = models.official(spec, config.model.init) or spec.preset
     return Preprocessing.for_model(
-        image_size=chosen.image_size or spec.image_size,
-        interpolation=spec.interpolation,
+        image_size=chosen.image_size or preset.image_size,
+        interpolation=preset.interpolation,
         mean=spec.mean,
         std=spec.std,
         normalisation=chosen.normalisation,
@@ -140,14 +147,6 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             soft_wrap=True,
         )
         data_set = dataset.require_every_class(data_set.without(checked.quarantined))
-    contradictions = checking.contradictions(data_set, checked)
-    if contradictions:
-        console.print(
-            f"note: {len(contradictions)} pictures have copies in another class, the first: "
-            f"{data_set.rows[contradictions[0]].path}",
-            style="yellow",
-            soft_wrap=True,
-        )
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
     sampling = draws_of(data_set, split, config.balance).effective_counts()
@@ -156,14 +155,10 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     scored = baselines(data_set, split, checked)
     audited = audit.with_baselines(audit.audit(data_set, checked, found, split), scored)
     audit.save(audited, folder / audit.FILE)
-    if audited["warnings"]:
-        console.print(
-            f"audit: {len(audited['warnings'])} warnings in {folder / audit.FILE}, the first: "
-            f"{audited['warnings'][0]}",
-            style="yellow",
-            soft_wrap=True,
-            markup=False,
-        )
+    for warning in audited["warnings"][:WARNINGS]:
+        console.print("audit:", warning, style="yellow", soft_wrap=True)
+    if left := audited["warnings"][WARNINGS:]:
+        console.print(f"audit: {len(left)} more in {folder / audit.FILE}", soft_wrap=True)
     facts = {
         "data": {
             "name": data_set.name,
@@ -174,7 +169,7 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
             "split": config.split.kind,
             "groups": splits.summary(split),
             "quarantined": len(checked.quarantined),
-            "contradictions": [data_set.rows[index].path for index in contradictions],
+            "contradictions": [path for group in audited["conflicts"] for path in group],
         },
         "sampling": sampling,
         "baselines": scored,

@@ -36,7 +36,7 @@ def show(
     console.print(audits.summary(found))
     if settings is None and workdir.exists(folder):
         settings = workdir.load(folder).config.data
-    data_set = _data_set(found, settings)
+    data_set = _data_set(found, settings, folder)
     written = []
     for name, cells in audits.sheets(found).items():
         images = [_picture(data_set, path) for path, _ in cells]
@@ -46,10 +46,12 @@ def show(
     return written
 
 
-def _data_set(found: Mapping[str, Any], settings: dataset.DataSettings | None) -> dataset.DataSet:
+def _data_set(
+    found: Mapping[str, Any], settings: dataset.DataSettings | None, folder: pathlib.Path
+) -> dataset.DataSet:
     if settings is not None:
         return data_lib.load(settings)
-    root = pathlib.Path(found["root"])
+    root = folder / found["root"]  # of a prepared data set the folder itself
     return dataset.DataSet(name=found["name"], root=root, class_names=(), rows=())
 
 

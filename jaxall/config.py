@@ -63,6 +63,7 @@ class Config:
         refuse(plain.mistakes(Config, plain.to_plain(self), ""))
         checks = [
             lambda: self._check_size(models.find(self.model.name)),
+            self._check_init,
             self._check_names,
             self.data.validate,
             self.split.validate,
@@ -91,6 +92,10 @@ class Config:
                 f"preprocessing.image_size of {spec.name} is at least {spec.min_image_size}; "
                 f"got {size}"
             )
+
+    def _check_init(self) -> None:
+        if self.model.name in models.SPECS:  # if not, that has been said
+            models.official(models.find(self.model.name), self.model.init)
 
     def _check_names(self) -> None:
         problems = []

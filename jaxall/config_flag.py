@@ -81,24 +81,51 @@ def load(file: str) -> config_lib.Config:
         UserError: there is no such file, it fails, or it returns something else.
     """
     path, *arguments = file.split(":", 1)
+    config = call(path, "config", *arguments)
+    if not isinstance(config, config_lib.Config):
+        raise UserError(
+            f"get_config() of {path} returns {type(config).__name__}; wanted a config.Config"
+        )
+    return config
+
+
+def call(path: str, kind: str, *arguments: str) -> Any:
+    """What the function `get_KIND` of a file of Python returns.
+
+    Raises:
+        UserError: there is no such file or function, or it fails.
+    """
     if not pathlib.Path(path).is_file():
-        raise UserError(f"no config file at {path}: wanted a file with get_config()")
+        raise UserError(f"no {kind} file at {path}: wanted a file with get_{kind}()")
     try:
         names = runpy.run_path(path)
-        if not callable(names.get("get_config")):
-            raise UserError(f"{path} has no function get_config()")
-        config = names["get_config"](*arguments)
+        if not callable(names.get(f"get_{kind}")):
+            raise UserError(f"{path} has no function get_{kind}()")
+        return names[f"get_{kind}"](*arguments)
     except UserError:
         raise
     except Exception as error:  # a file of Python may raise anything
         lines = [x.lineno for x in traceback.extract_tb(error.__traceback__) if x.filename == path]
         place = f", line {lines[-1]}" if lines else ""
         raise UserError(f"{path}{place}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, config_lib.Config):
-        raise UserError(
-            f"get_config() of {path} returns {type(config).__name__}; wanted a config.Config"
-        )
-    return config
+
+
+def resolve(file: str, overrides: Sequence[str] = ()) -> config_lib.Config:
+    """The config that a command line gives, validated: --config FILE with --config.FIELD=VALUE.
+
+    Raises:
+        UserError: as `check`, or an impossible setting.
+    """
+    argv = ["", "--config", file, *overrides]
+    check(argv)
+    values = flags.FlagValues()
+    holder = define(values, argv)
+    try:
+        values(argv)
+    except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(str(error) or type(error).__name__) from error
+    holder.value.validate()
+    return holder.value
 
 
 def _fields(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -26,6 +26,9 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall.reporting import progress
     from jaxall.weights import initial, parity, port, state_dict
 
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", "imagenet", ["imagenet", "imagenet_v2"], "which of torchvision's files"
+)
 _FILE = flags.DEFINE_string("file", "", "a .pth or .safetensors; the official file if empty")
 # predict has this flag too, and both may be imported into one process.
 _OUT = flags.DEFINE_string(
@@ -36,21 +39,25 @@ TOLERANCE = 1e-5  # largest difference of any block, as a share of its largest v
 
 
 def verify(
-    spec: models.ModelSpec, file: pathlib.Path, variables: port.Variables
+    spec: models.ModelSpec,
+    file: pathlib.Path,
+    variables: port.Variables,
+    preset: models.Preset | None = None,
 ) -> parity.Agreement:
-    """Runs both networks on two drawn smears of the architecture's own size.
+    """Runs both networks on two drawn smears of the preset's size, or the architecture's own.
 
     Raises:
         UserError: torch or torchvision is missing.
     """
+    preset = preset or spec.preset
     preprocessing = preprocessing_lib.Preprocessing.for_model(
-        image_size=spec.image_size,
-        interpolation=spec.interpolation,
+        image_size=preset.image_size,
+        interpolation=preset.interpolation,
         mean=spec.mean,
         std=spec.std,
         normalisation="imagenet",
     )
-    drawn = [smears.draw(name, 1, 1, size=spec.image_size) for name in smears.CLASS_NAMES[:2]]
+    drawn = [smears.draw(name, 1, 1, size=preset.image_size) for name in smears.CLASS_NAMES[:2]]
     images = preprocessing.normalise(np.stack(drawn))
     return parity.compare(spec, variables, parity.reference(spec, state_dict.read(file)), images)
 
@@ -72,22 +79,25 @@ def agreement_table(agreement: parity.Agreement) -> table.Table:
 def main(arguments: list[str]) -> int:
     """The command; returns its exit code."""
     if len(arguments) != 1:
-        raise UserError(f"port takes one architecture; got {arguments}: {', '.join(models.SPECS)}")
+        there_are = ", ".join(name for name, spec in models.SPECS.items() if spec.weights)
+        raise UserError(f"port takes one architecture; got {arguments}: {there_are}")
     spec = models.find(arguments[0])
+    official = models.official(spec, _WEIGHTS.value)
+    assert official is not None  # the flag has no other values
     runtime.configure()
     console = cli.console()
-    with progress.download_bar(console, spec.file) as report:
+    with progress.download_bar(console, official.file) as report:
         file = (
             pathlib.Path(_FILE.value)
             if _FILE.value
-            else initial.fetch(spec, runtime.cache_dir(), report)
+            else initial.fetch(official, runtime.cache_dir(), report)
         )
     out = pathlib.Path(_OUT.value or f"{spec.name}.safetensors")
     if out.exists() and out.samefile(file):
         raise UserError(f"--out: {out} is the file to port itself; wanted another name")
     variables = port.load(spec, file)
     facts = {"source": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    agreement = verify(spec, file, variables) if _VERIFY.value else None
+    agreement = verify(spec, file, variables, official) if _VERIFY.value else None
     if agreement is not None:
         _report(agreement, spec, facts, out, console)
     port.save(out, spec, variables, facts)

@@ -1,5 +1,6 @@
 """Shows what can't be read from numbers.
 
+python -m jaxall.report data/b_all --out audit/
 python -m jaxall.report --augmentations configs/densenet201.py --data FOLDER --out sheet.png
 """
 

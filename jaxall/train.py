@@ -180,7 +180,8 @@ def cross_validate(
 def _initial_weights(
     config: config_lib.Config, spec: models.ModelSpec, console: rich_console.Console
 ) -> Any:
-    with progress.download_bar(console, spec.file) as report:
+    official = models.official(spec, config.model.init)
+    with progress.download_bar(console, official.file if official else "") as report:
         return initial.load(config.model.init, spec, runtime.cache_dir(), report)
 
 

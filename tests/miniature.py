@@ -32,12 +32,9 @@ SPEC = models.ModelSpec(
     build=_build,
     features=48,
     parameters=0,
-    image_size=33,
-    resize_size=33,
-    interpolation="bilinear",
+    preset=models.Preset(image_size=33),
+    weights=(models.Weights(file=f"{NAME}-00000000.pth", image_size=33),),
     paper="",
-    file=f"{NAME}-00000000.pth",
-    renames=(),
 )
 
 if __name__ == "__main__":

@@ -51,11 +51,9 @@ def register_tiny(patch: pytest.MonkeyPatch) -> None:
         build=lambda *, dtype, axis_name, drop_path, remat: tiny.Backbone(axis_name, dtype),
         features=12,
         parameters=0,
-        image_size=16,
-        resize_size=16,
-        interpolation="bilinear",
+        preset=models.Preset(image_size=16),
+        weights=(models.Weights(file="tiny-00000000.pth", image_size=16),),
         paper="",
-        file="tiny-00000000.pth",
         renames=((r"^features\.", "backbone."), (r"^classifier\.", "head.dense.")),
     )
     patch.setitem(models.SPECS, "tiny", spec)

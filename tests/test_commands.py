@@ -26,7 +26,7 @@ from jaxall.training import checkpoints
 from jaxall.weights import initial, parity, port
 from tests import keys, programs
 
-COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report")
+COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report", "sweep")
 QUICKSTART = programs.ROOT / "configs" / "quickstart.py"
 PICTURES = 4 * 6 * 2
 
@@ -168,11 +168,13 @@ def test_train_writes_down_every_step_and_epoch(program):
     lines = (program.folder / "run" / "journal.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert [(record["kind"], record["step"]) for record in records] == [
+        ("sampling", 0),
         ("step", 1),
         ("step", 2),
         ("epoch", 2),
     ]
-    assert [record["learning_rate"] for record in records] == pytest.approx([0, 5e-4, 5e-4])
+    assert records[0]["epoch"] == 32
+    assert [record["learning_rate"] for record in records[1:]] == pytest.approx([0, 5e-4, 5e-4])
     epoch = records[-1]
     assert epoch["train_examples"] == 32
     assert epoch["validation_examples"] == 8

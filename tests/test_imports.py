@@ -30,7 +30,7 @@ LONG = {
 }
 NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 
-COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report")
+COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report", "sweep")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
 
@@ -57,6 +57,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("jax", "numpy", "rich"),
     ),
     "learners": (("config", "models", "data", "training"), ("flax", "numpy")),
+    "preparing": (("data", "reporting"), ("rich",)),
     "audits": (("workdir", "data", "reporting"), ("numpy", "rich")),
     "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
     "trained": (
@@ -91,6 +92,9 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("rich",),
     ),
     "sheets": (("assembly", "config", "data", "reporting"), ("numpy", "rich")),
+    "sweeps": (("config", "config_flag", "evaluation"), ()),
+    "trials": (("cli", "evaluation", "sweeps", "training"), ()),
+    "studies": (("config", "reporting", "sweeps", "trials"), ("numpy",)),
     "runlog": (
         ("assembly", "config", "data", "evaluation", "reporting", "training"),
         ("jax", "rich"),
@@ -107,7 +111,11 @@ FILES_OF_THEIR_OWN = {
     "weights/download.py": ((), ()),
 }
 # file -> modules that its functions, but not the file itself, may import
-LATE = {"weights/parity.py": ("torch", "torchvision")}
+LATE = {
+    "weights/parity.py": ("torch", "torchvision"),
+    "studies.py": ("optuna",),
+    "trials.py": ("optuna",),
+}
 
 
 @dataclasses.dataclass(frozen=True)

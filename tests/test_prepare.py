@@ -18,6 +18,7 @@ from jaxall import cli, prepare
 from jaxall import data as data_package
 from jaxall.data import (
     dataset,
+    duplicates,
     extracting,
     listing,
     manifest,
@@ -96,11 +97,11 @@ def test_a_data_set_is_prepared_and_found_again(tmp_path, drawn, run, kind):
 
     assert sorted(path.name for path in out.parent.iterdir()) == ["drawn smears"]
     assert sorted(path.name for path in out.iterdir()) == [
+        "audit.json",
         "files.sha256",
         "manifest.csv",
         "pictures",
         "prepared.json",
-        "quarantine.csv",
     ]
     found = load(out)
     assert len(found.rows) == PICTURES
@@ -329,7 +330,7 @@ def test_unlabelled_pictures_are_listed_and_compared_with_the_others(tmp_path):
         rows=tuple(rows[:2]),
         unlabelled=tuple(rows[2:]),
     )
-    found = listing.make(data_set, tmp_path)
+    found = listing.make(data_set, tmp_path, near_duplicate=duplicates.NEAR)
     assert found["unlabelled"] == 2
     assert found["duplicates"] == {"pictures": 2, "groups": 1, "copies": 1, "in_several_classes": 0}
     with (tmp_path / "manifest.csv").open() as file:
@@ -349,7 +350,7 @@ def test_a_table_may_not_name_what_lies_outside(tmp_path, drawn):
         name="x", root=tmp_path / "Original", class_names=("one",), rows=rows
     )
     with pytest.raises(ValueError, match=r"x names a picture outside of it: ../../secret\.png"):
-        listing.make(data_set, tmp_path)
+        listing.make(data_set, tmp_path, near_duplicate=duplicates.NEAR)
 
 
 def test_the_command_line_is_made_sure_of(tmp_path, drawn, run, monkeypatch):
@@ -405,3 +406,16 @@ def test_it_is_started_as_the_other_commands_are(tmp_path, drawn):
     )
     assert (code, problems) == (0, "")
     assert "next: python -m jaxall.train --config configs/quickstart.py" in said
+
+
+def test_records_are_written_too_and_read_back(tmp_path, drawn, run):
+    source, out = packing.write(tmp_path / "x.zip", drawn), tmp_path / "out"
+    assert run("drawn_smears", source, out=out)[0] == 0
+    code, said, _ = run("drawn_smears", source, out=out, tfds=str(tmp_path / "records"))
+    assert code == 0 and "already prepared" in said and "TFDS records: " in said
+    records, pictures = load(tmp_path / "records", "tfds"), load(out)
+    assert [row.path for row in records.rows] == [row.path for row in pictures.rows]
+    for one, other in zip(records.rows, pictures.rows, strict=True):
+        assert records.read(one) == pictures.read(other)
+    again = run("drawn_smears", source, out=out, tfds=str(tmp_path / "records"))
+    assert refusal(again).startswith("wanted a new folder for the records, ")

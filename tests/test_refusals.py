@@ -272,7 +272,8 @@ def test_port_wants_an_architecture(refused):
     assert refused(port.main).startswith("port takes one architecture; got []: densenet121, ")
     line = refused(port.main, "densenet12")
     assert line.startswith("unknown model 'densenet12'; did you mean densenet121? There are: ")
-    assert refused(port.main, "vgg").startswith("unknown model 'vgg'. There are: ")
+    assert refused(port.main, "u2").startswith("unknown model 'u2'. There are: ")
+    assert "no such weights of baseline; wanted none or a file" in refused(port.main, "baseline")
 
 
 def test_port_wants_weights_of_the_architecture(refused, tmp_path):
@@ -339,13 +340,13 @@ def test_a_real_process_exits_with_2_and_one_line(tmp_path):
         "train": ("--config", tmp_path / "gone.py"),
         "evaluate": (tmp_path, "--split=tset"),
         "predict": ("--chekpoint=3", tmp_path, tmp_path),
-        "port": ("resnet50",),
+        "port": ("alexnet",),
     }
     lines = {
         "train": f"error: no config file at {tmp_path}/gone.py: wanted a file with get_config()\n",
         "evaluate": "error: flag --split=tset: value should be one of <train|validation|test>\n",
         "predict": "error: Unknown command line flag 'chekpoint'. Did you mean: checkpoint ?\n",
-        "port": "error: unknown model 'resnet50'",
+        "port": "error: unknown model 'alexnet'",
     }
     started = {
         name: programs.start(name, *arguments, cache=tmp_path) for name, arguments in wrong.items()

@@ -19,4 +19,12 @@ except RuntimeError as error:
     import torchvision
 import torchvision.transforms.functional
 
-__all__ = ["torch", "torchvision"]
+
+def network(name: str, **settings) -> torch.nn.Module:
+    """Torchvision's network of that name, with random weights."""
+    if name.startswith(("googlenet", "vgg")):
+        settings["init_weights"] = False  # they take long, and GoogLeNet's want to be asked for
+    return torchvision.models.get_model(name, weights=None, **settings)
+
+
+__all__ = ["network", "torch", "torchvision"]

@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxall.data import checking, dataset, likeness
 
+NEAR = 0.8  # correlation above which pictures are near duplicates, unless another is asked for
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Duplicates:
@@ -32,7 +34,7 @@ class Duplicates:
 
 
 def find(
-    data_set: dataset.DataSet, checked: checking.Checked, *, near_duplicate: float = 0.8
+    data_set: dataset.DataSet, checked: checking.Checked, *, near_duplicate: float = NEAR
 ) -> Duplicates:
     """Finds exact duplicates (the same decoded pixels) and near ones.
 

@@ -19,6 +19,8 @@ _SIDES = ("train", "training", "val", "valid", "validation", "test", "testing")
 def load(root: pathlib.Path) -> dataset.DataSet:
     """Reads the table; the data set is named after its folder, its classes are sorted naturally.
 
+    Lines of a table without a class are unlabelled pictures, which can only be predicted.
+
     A CSV file in the folder (table.csv, manifest.csv, dataset.csv or the only one) goes before
     folders of classes. What lies deeper in a class's folder belongs to it; no name of a folder is
     taken for a subject.
@@ -43,7 +45,8 @@ def load(root: pathlib.Path) -> dataset.DataSet:
         name=root.resolve().name,
         root=root,
         class_names=class_names,
-        rows=rows,
+        rows=tuple(row for row in rows if row.label >= 0),
+        unlabelled=tuple(row for row in rows if row.label < 0),
         caveat=_caveat(rows),
         note=_note(rows),
     )
@@ -106,7 +109,9 @@ def _caveat(rows: Sequence[dataset.Row]) -> str:
 
 
 def _note(rows: Sequence[dataset.Row]) -> str:
-    """Warns of a split of its own that parts what belongs together."""
+    """Warns of pictures without a class, and of a split that parts what belongs together."""
+    nameless = sum(row.label < 0 for row in rows)
+    unlabelled = f"{nameless:,} pictures have no class and are left out" if nameless else ""
     sides: dict[str, set[str]] = collections.defaultdict(set)
     for row in rows:
         for kind, name in (("subject", row.subject), ("group", row.group)):
@@ -114,6 +119,7 @@ def _note(rows: Sequence[dataset.Row]) -> str:
                 sides[f"{kind} {name}"].add(row.side)
     parted = sorted((name for name, found in sides.items() if len(found) > 1))
     if not parted:
-        return ""
+        return unlabelled
     first = ", ".join(parted[:3]) + (", ..." if len(parted) > 3 else "")
-    return f"the table's own split parts {len(parted):,} subjects or groups, so it leaks: {first}"
+    leak = f"the table's own split parts {len(parted):,} subjects or groups, so it leaks: {first}"
+    return "; ".join(filter(None, (unlabelled, leak)))

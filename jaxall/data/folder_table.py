@@ -41,8 +41,9 @@ def find(root: pathlib.Path) -> pathlib.Path | None:
 def read(path: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
     """The class names, naturally sorted, and the rows, in the order of the file.
 
-    `class` is taken before `label`. Paths are relative to the file's folder and may not leave it.
-    Without numbers in it, the rows are numbered in the natural order of their paths.
+    `class` is taken before `label`; a row whose cell is empty has label -1. Paths are relative to
+    the file's folder and may not leave it. Without numbers in it, the rows are numbered in the
+    natural order of their paths.
 
     Raises:
         UserError: can't be read, or lines that can't be used (its details name them all).
@@ -55,7 +56,7 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
     problems = []
     seen: dict[str, int] = {}
     for line, picture in zip(lines, paths, strict=True):
-        faults = _faults_of_path(folder, picture) + _faults_of_cells(line, kind, is_numbered)
+        faults = _faults_of_path(folder, picture) + _faults_of_cells(line, is_numbered)
         if seen.setdefault(picture, line.number) != line.number:
             faults.append(f"stands in line {seen[picture]} too")
         problems += [f"line {line.number}: {picture!r} {fault}" for fault in faults]
@@ -70,7 +71,7 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
     rows = tuple(
         dataset.Row(
             path=picture,
-            label=class_names.index(line.cells[kind]),
+            label=class_names.index(line.cells[kind]) if line.cells[kind] else -1,
             subject=line.cells.get("subject", ""),
             number=int(line.cells["number"]) if is_numbered else order[picture],
             group=line.cells.get("group", ""),
@@ -134,10 +135,8 @@ def _faults_of_path(folder: str, text: str) -> list[str]:
     return []
 
 
-def _faults_of_cells(line: tables.Line, kind: str, is_numbered: bool) -> list[str]:
+def _faults_of_cells(line: tables.Line, is_numbered: bool) -> list[str]:
     faults = []
-    if not line.cells[kind]:
-        faults.append(f"has no {kind}")
     side = line.cells.get("split", "")
     if side and side.lower() not in dealing.SIDES:
         faults.append(f"has the split {side!r}, not one of {', '.join(dealing.SIDES)}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxall import errors
-from jaxall.data import checking, dataset, duplicates, manifest, prepared, quarantine
+from jaxall.data import audit, checking, dataset, duplicates, manifest, prepared, quarantine
 
 
 def make(
@@ -16,14 +16,14 @@ def make(
     folder: pathlib.Path,
     *,
     most_bad: float | None = None,
-    near_duplicate: float = 0.95,
+    near_duplicate: float,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Writes the manifest and the quarantine list of a data set that lies below `folder`.
+    """Writes manifest, quarantine list and audit of a data set that lies below `folder`.
 
     Args:
         data_set: as its loader reads it.
-        folder: where both are written.
+        folder: where all are written.
         most_bad: share of pictures that may be unreadable; None for none at all.
         near_duplicate: correlation above which two pictures are near duplicates.
         progress: told how many pictures are done.
@@ -42,6 +42,8 @@ def make(
     found = duplicates.find(whole, checked, near_duplicate=near_duplicate)
     manifest.save(manifest.describe(whole, checked, found), folder / prepared.MANIFEST)
     labelled = sum(row.label >= 0 for row in whole.rows)
+    audited = _audit(whole, checked, found, labelled, near_duplicate)
+    audit.save(audited, folder / audit.FILE)
     subjects = _subjects(whole)
     return {
         "classes": {
@@ -56,6 +58,8 @@ def make(
             "copies": found.copies,
             "in_several_classes": _contradictions(whole, checked, labelled),
         },
+        "outliers": sum(len(one["pictures"]) for one in audited["outliers"].values()),
+        "warnings": audited["warnings"],
         "note": data_set.note,
         "caveat": data_set.caveat,
         "citation": data_set.citation,
@@ -75,6 +79,24 @@ def table(data_set: dataset.DataSet, folder: pathlib.Path) -> dataset.DataSet:
             raise errors.UserError(f"{data_set.name} names a picture outside of it: {row.path}")
         rows.append(dataclasses.replace(row, path=path.relative_to(folder).as_posix()))
     return dataclasses.replace(data_set, root=folder, rows=tuple(rows), unlabelled=())
+
+
+def _audit(
+    whole: dataset.DataSet,
+    checked: checking.Checked,
+    found: duplicates.Duplicates,
+    labelled: int,
+    near_duplicate: float,
+) -> dict[str, Any]:
+    """Of the labelled pictures, which stand first; what has no label can be in no split."""
+    if labelled < len(whole.rows):
+        whole = dataclasses.replace(whole, rows=whole.rows[:labelled])
+        checked = checking.Checked(
+            looked=checked.looked[:labelled], quarantined=checked.quarantined
+        )
+        found = duplicates.find(whole, checked, near_duplicate=near_duplicate)
+    # The folder is given its name when it is finished; the paths are relative to where it lies.
+    return audit.audit(dataclasses.replace(whole, root=pathlib.Path()), checked, found)
 
 
 def _subjects(data_set: dataset.DataSet) -> dict[int, set[str]]:

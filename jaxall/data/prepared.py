@@ -1,7 +1,8 @@
 """The folder of a prepared data set: how it comes to be, and whether it still is what it was.
 
 pictures/        as in the archive         manifest.csv   what is known of every picture
-quarantine.csv   pictures that are left out, and why
+quarantine.csv   pictures that are left out, and why, if there are any
+audit.json       copies, giveaways and outliers among the labelled pictures
 files.sha256     of all of these, for `sha256sum --check`
 prepared.json    what it was made from and how; written last of all
 

@@ -49,7 +49,7 @@ class SplitSettings:
     validation: float = 0.16
     test: float = 0.20
     seed: int = 0
-    near_duplicate: float = 0.8
+    near_duplicate: float = duplicates_lib.NEAR
     folds: int = 5
     fold: int = 0
     share_subjects: bool = False

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxall.models import layers, remat
-from jaxall.models.spec import ModelSpec
+from jaxall.models.spec import ModelSpec, Weights
 from jaxall.ops import dense_block, moments
 
 # name: (growth rate, layers per block, stem channels, features, parameters, official file)
@@ -168,12 +168,9 @@ SPECS = tuple(
         build=functools.partial(_build, name),
         features=features,
         parameters=parameters,
-        image_size=224,
-        resize_size=256,
-        min_image_size=29,  # five halvings, of which the last three drop an odd row
-        interpolation="bilinear",
         paper="https://arxiv.org/abs/1608.06993",
-        file=file,
+        weights=(Weights(file=file),),
+        min_image_size=29,  # five halvings, of which the last three drop an odd row
         renames=(
             (OLD_NAMES, r"\1\2."),
             (r"^features\.", "backbone."),

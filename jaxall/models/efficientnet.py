@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 
 from jaxall.models import layers, remat
-from jaxall.models.spec import ModelSpec
+from jaxall.models.spec import ModelSpec, Weights
 
 # (expansion, kernel, stride, output channels, blocks) of B0's seven stages
 STAGES = (
@@ -31,7 +31,7 @@ DROP_PATH = 0.2  # torchvision's rate of stochastic depth at the last block, for
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A row of the table; sizes in pixels are torchvision's ImageNet preset."""
+    """A row of the table; sizes in pixels are those of torchvision's V1 preset."""
 
     width: float
     depth: float
@@ -43,6 +43,18 @@ class Variant:
     file: str
     epsilon: float = 1e-5
     momentum: float = 0.9  # share kept; torch's 0.1
+    newer: tuple[Weights, ...] = ()
+
+    @property
+    def weights(self) -> tuple[Weights, ...]:
+        """All official ones."""
+        first = Weights(
+            file=self.file,
+            image_size=self.image_size,
+            resize_size=self.resize_size,
+            interpolation="bicubic",
+        )
+        return (first, *self.newer)
 
 
 def _row(*values: Any, **rest: Any) -> Variant:
@@ -58,7 +70,8 @@ VARIANTS = {
         1.0, 1.0, 224, 256, 0.2, 1280, 5_288_548, "efficientnet_b0_rwightman-7f5810bc.pth"
     ),
     "efficientnet_b1": _row(
-        1.0, 1.1, 240, 256, 0.2, 1280, 7_794_184, "efficientnet_b1_rwightman-bac287d4.pth"
+        *(1.0, 1.1, 240, 256, 0.2, 1280, 7_794_184, "efficientnet_b1_rwightman-bac287d4.pth"),
+        newer=(Weights(file="efficientnet_b1-c27df63c.pth", image_size=240, resize_size=255),),
     ),
     "efficientnet_b2": _row(
         1.1, 1.2, 288, 288, 0.3, 1408, 9_109_994, "efficientnet_b2_rwightman-c35c1473.pth"
@@ -264,13 +277,12 @@ SPECS = tuple(
         build=functools.partial(_build, name),
         features=variant.features,
         parameters=variant.parameters,
-        image_size=variant.image_size,
-        resize_size=variant.resize_size,
-        interpolation="bicubic",
         dropout=variant.dropout,
         drop_path=DROP_PATH,
         paper="https://arxiv.org/abs/1905.11946",
-        file=variant.file,
+        weights=variant.weights,
+        preset=variant.weights[0],
+        min_image_size=1,  # every halving is padded
         renames=_RENAMES,
     )
     for name, variant in VARIANTS.items()

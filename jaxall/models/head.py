@@ -17,6 +17,7 @@ from jaxall.models.spec import ModelSpec
 
 KINDS = ("linear", "two_layer")
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+AUXILIARY = "auxiliary"  # collection of the logits that a training step learns from beside its own
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -25,8 +26,9 @@ class ModelSettings:
 
     Attributes:
         name: an architecture of the registry.
-        init: "imagenet" (torchvision's weights, fetched once), "none" (random), or the path of a
-            .pth, .safetensors or ported file whose backbone is taken.
+        init: "imagenet" (torchvision's weights, fetched once), "imagenet_v2" (its newer ones, where
+            it has some), "none" (random), or the path of a .pth, .safetensors or ported file whose
+            backbone is taken.
         head: "linear" or "two_layer".
         width: units of the two-layer head's dense layers.
         dropout: rate in the head.
@@ -104,17 +106,36 @@ class TwoLayerHead(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A backbone and a head; [N,H,W,3] -> logits [N,K] float32."""
+    """A backbone and a head; [N,H,W,3] -> logits [N,K] float32.
+
+    Where there are auxiliary heads, their logits are sown into the collection `AUXILIARY` in
+    training. Initialising always makes their parameters, which have a place of their own: they
+    belong to neither the backbone nor the head when one of these is replaced.
+    """
 
     backbone: nn.Module
     head: nn.Module
+    auxiliary: nn.Module | None = None
 
     def __call__(
         self, images: jax.Array, *, train: bool, positions: jax.Array | None = None
     ) -> jax.Array:
         """Softmax is the caller's business; `train` needs the collection of keys "dropout"."""
-        features = self.backbone(images, train=train, positions=positions)
+        if self.auxiliary is not None and (train or self.is_initializing()):
+            features = self._watched(self.auxiliary, images, train, positions)
+        else:
+            features = self.backbone(images, train=train, positions=positions)
         return self.head(features, train=train, positions=positions)
+
+    def _watched(
+        self, auxiliary: nn.Module, images: jax.Array, train: bool, positions: jax.Array | None
+    ) -> jax.Array:
+        """The features; what the auxiliary heads say on the way is sown."""
+        features, maps = self.backbone.with_maps(images, train=train, positions=positions)
+        logits = auxiliary(maps, train=train, positions=positions)
+        if not self.is_initializing():
+            self.sow(AUXILIARY, "logits", logits)
+        return features
 
 
 def build(
@@ -139,12 +160,16 @@ def build(
     backbone = spec.build(
         dtype=dtype, axis_name=axis_name, drop_path=settings.drop_path, remat=settings.remat
     )
-    return Classifier(backbone, head)
+    auxiliary = spec.auxiliary and spec.auxiliary(classes=classes, dtype=dtype, axis_name=axis_name)
+    return Classifier(backbone, head, auxiliary)
 
 
 def torchvision_classifier(spec: ModelSpec, classes: int = 1000) -> Classifier:
-    """The classifier exactly as torchvision builds it, for porting and for comparison."""
+    """The classifier exactly as torchvision builds it, for porting and for comparison.
+
+    Without auxiliary heads: torchvision drops them when it has read its weights.
+    """
     settings = ModelSettings(
         name=spec.name, head="linear", dropout=spec.dropout, drop_path=spec.drop_path
     )
-    return build(spec, settings, classes)
+    return build(dataclasses.replace(spec, auxiliary=None), settings, classes)

@@ -117,8 +117,8 @@ class Conv(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.is_depthwise:
             y = cast(jax.Array, depthwise.depthwise(x, kernel, self.stride))
-        elif size == self.stride == 1:
-            y = cast(jax.Array, pointwise.pointwise(x, kernel))
+        elif size == 1:
+            y = cast(jax.Array, pointwise.pointwise(x[:, :: self.stride, :: self.stride], kernel))
         else:
             y = jax.lax.conv_general_dilated(
                 x,

@@ -63,3 +63,21 @@ def download_bar(
             shown.update(task, completed=done, total=total, visible=True)
 
         yield report
+
+
+@contextlib.contextmanager
+def sweep_bar(console: rich_console.Console, total: int) -> Iterator[Callable[[float, str], None]]:
+    """A bar in trials, begun ones counted by their part; yields a function of (done, remark)."""
+    with rich_progress.Progress(
+        rich_progress.BarColumn(bar_width=24),
+        rich_progress.TextColumn("{task.completed:.1f}/{task.total:.0f} trials"),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TextColumn("ETA"),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as shown:
+        task = shown.add_task("", total=total)
+        yield lambda done, remark: shown.update(task, completed=done, description=remark)

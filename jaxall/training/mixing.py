@@ -114,31 +114,24 @@ def partners(count: int) -> np.ndarray:
 
 def draw(settings: MixingSettings, size: int, key: jax.Array) -> Mixed:
     """The mixing of one step, for pictures of `size` pixels square."""
-    which, *keys = jax.random.split(key, 3)
-    kinds = [
-        kind(alpha, size, own)
-        for kind, alpha, own in zip(
-            (_mixup, _cutmix), (settings.mixup, settings.cutmix), keys, strict=True
-        )
-        if alpha
-    ]
-    if len(kinds) == 1:
-        return kinds[0]
-    is_first = jax.random.bernoulli(which)
-    return jax.tree.map(lambda a, b: jnp.where(is_first, a, b), *kinds)
+    of_kind, of_share, of_centre = jax.random.split(key, 3)
+    is_box = jnp.array(settings.cutmix > 0)
+    if settings.mixup and settings.cutmix:
+        is_box = jax.random.bernoulli(of_kind)
+    alpha = jnp.where(is_box, settings.cutmix, settings.mixup)
+    share = jax.random.beta(of_share, alpha, alpha)
+    outside = _outside_of_box(share, size, of_centre)
+    own = jnp.where(is_box, outside[..., None].astype(share.dtype), share)
+    return Mixed(own, jnp.where(is_box, outside.mean(), share))
 
 
-def _mixup(alpha: float, size: int, key: jax.Array) -> Mixed:
-    share = jax.random.beta(key, alpha, alpha)
-    return Mixed(jnp.full((size, size, 1), share), share)
+def _outside_of_box(share: jax.Array, size: int, key: jax.Array) -> jax.Array:
+    """Mask [S,S], False in a box that leaves this share of the picture.
 
-
-def _cutmix(alpha: float, size: int, key: jax.Array) -> Mixed:
-    """The box's centre lies anywhere; what of it falls off the picture is not the partner's."""
-    of_share, of_centre = jax.random.split(key)
-    side = (size * jnp.sqrt(1 - jax.random.beta(of_share, alpha, alpha))).astype(jnp.int32)
-    first = jax.random.randint(of_centre, (2,), 0, size) - side // 2
+    Its centre lies anywhere: what of it falls off the picture is left too.
+    """
+    side = (size * jnp.sqrt(1 - share)).astype(jnp.int32)
+    first = jax.random.randint(key, (2, 1), 0, size) - side // 2
     places = jnp.arange(size)[None]
-    is_cut = (places >= first[:, None]) & (places < (first + side)[:, None])
-    is_own = ~(is_cut[0][:, None] & is_cut[1][None])
-    return Mixed(is_own[..., None].astype(jnp.float32), is_own.mean())
+    is_within = (places >= first) & (places < first + side)
+    return ~(is_within[0][:, None] & is_within[1][None])

@@ -12,6 +12,9 @@ from jaxall.training import losses, mixing, optim
 from jaxall.training.state import Tally, TrainState
 
 AXIS = "batch"  # the mapped axis: devices that share one global batch
+# Collection of auxiliary logits, which a network may put there in training, and their share in what
+# is learned from: Szegedy et al., 2015, https://arxiv.org/abs/1409.4842
+AUXILIARY, AUXILIARY_WEIGHT = "auxiliary", 0.3
 Batch = dict[str, Any]
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -51,7 +54,9 @@ def make_train_step(
     Returns:
         A function of the state and {"image" uint8 [n,S,S,3], "label" int32 [n], "position" int32
         [n]}. Its metrics are of the global batch and of the state before the update: "loss" and
-        "gradient_norm" (before clipping). The tally counts mixed pictures by their own labels.
+        "gradient_norm" (before clipping). The loss is of the logits that predict; auxiliary ones,
+        if the network has any, have their part in the gradient alone. The tally counts mixed
+        pictures by their own labels.
     """
     criterion, mixed = loss or losses.Loss(), mixed or mixing.MixingSettings()
 
@@ -67,20 +72,24 @@ def make_train_step(
             """The running statistics after a part of the batch, and what its pictures teach."""
             images = mix.pictures(part, normalise)
 
-            def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+            def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
                 logits, updates = apply(
                     {"params": params, "batch_stats": batch_stats},
                     images,
                     train=True,
                     positions=part["position"],
                     rngs={"dropout": key},
-                    mutable=["batch_stats"],
+                    mutable=["batch_stats", AUXILIARY],
                 )
-                found = mix.by_label(part, functools.partial(criterion, logits))
-                return found.mean() / weight, (logits, updates)
 
-            learn = jax.value_and_grad(loss_fn, has_aux=True)
-            (loss, (logits, updates)), gradients = learn(state.params)
+                def loss_of(logits: jax.Array) -> jax.Array:
+                    found = mix.by_label(part, functools.partial(criterion, logits))
+                    return found.mean() / weight
+
+                loss, more = loss_of(logits), jax.tree.leaves(updates.get(AUXILIARY, {}))
+                return loss + AUXILIARY_WEIGHT * sum(map(loss_of, more)), (loss, logits, updates)
+
+            gradients, (loss, logits, updates) = jax.grad(loss_fn, has_aux=True)(state.params)
             return updates.get("batch_stats", {}), Learned(gradients, loss, logits)
 
         if accumulate == 1:

@@ -16,7 +16,7 @@ def load(
     """Variables to take the backbone from, or None for random weights.
 
     Args:
-        init: "imagenet", "none", or a path.
+        init: "imagenet", "imagenet_v2", "none", or a path.
         spec: the architecture.
         cache_dir: where fetched files are kept.
         progress: told (bytes done, bytes in all or None) while fetching.
@@ -26,15 +26,18 @@ def load(
     """
     if init == "none":
         return None
-    if init == "imagenet":
-        return port.load(spec, fetch(spec, cache_dir, progress))
+    official = models.official(spec, init)
+    if official is not None:
+        return port.load(spec, fetch(official, cache_dir, progress))
     return port.load(spec, files.home(init))
 
 
 def fetch(
-    spec: models.ModelSpec,
+    official: models.Weights,
     cache_dir: pathlib.Path,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> pathlib.Path:
-    """Torchvision's official file, from the cache or the network."""
-    return download.fetch(spec.url, spec.sha256_prefix, cache_dir=cache_dir, progress=progress)
+    """Torchvision's file, from the cache or the network."""
+    return download.fetch(
+        official.url, official.sha256_prefix, cache_dir=cache_dir, progress=progress
+    )

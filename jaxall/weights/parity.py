@@ -77,6 +77,10 @@ def torch_modules(spec: models.ModelSpec, keys: dict[str, int]) -> dict[str, str
         name = posixpath.commonpath(modules).replace("/", ".")
         # DenseNet's transition takes the mean before its convolution here, behind it in torch.
         name = re.sub(r"(\.transition\d)\.conv$", r"\1.pool", name)
+        # VGG's stages lie in one row, and each ends with the pool two places behind its last layer.
+        if name == "features" and "/" in path:
+            places = [int(module.rpartition("/")[2]) for module in modules]
+            name = f"features.{max(places) + 2}"
         # An inverted residual adds its input outside the sequence that holds its parameters.
         pairs[path] = name.removesuffix(".block")
     return pairs
@@ -97,9 +101,7 @@ def compare(
     import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     keys = {
-        key: value.ndim
-        for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")
+        key: value.ndim for key, value in network.state_dict().items() if port.is_ported(spec, key)
     }
     pairs = torch_modules(spec, keys)
     outputs: dict[str, np.ndarray] = {}
@@ -179,8 +181,11 @@ def reference(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> "tor
         re.sub(OLD_NAMES, r"\1\2.", key): torch.from_numpy(np.array(value))
         for key, value in tensors.items()
     }
-    classes = _classes(spec, tensors)
-    model = torchvision.models.get_model(spec.name, weights=None, num_classes=classes)
+    settings: dict[str, Any] = {"num_classes": _classes(spec, tensors)}
+    if spec.auxiliary is not None:
+        has_auxiliary = any(not port.is_ported(spec, key) for key in modern)
+        settings |= {"aux_logits": has_auxiliary, "init_weights": False}
+    model = torchvision.models.get_model(spec.name, weights=None, **settings)
     try:
         model.load_state_dict(modern)
     except RuntimeError as error:

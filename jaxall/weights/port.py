@@ -1,6 +1,7 @@
 """A torch state dict becomes Flax variables, one to one or not at all.
 
-Values go by rank: 4 (convolutions) OIHW -> HWIO, 2 (dense) transposed, 1 as they are.
+Values go by rank: 4 (convolutions) OIHW -> HWIO, 2 (dense) transposed, 1 as they are. A dense layer
+behind flattened maps sees them in torch channel by channel, here position by position.
 """
 
 import functools
@@ -46,13 +47,22 @@ def rename(spec: models.ModelSpec, key: str, rank: int) -> str:
     return "/".join([collection, *modules, leaf])
 
 
-def convert(value: np.ndarray) -> np.ndarray:
+def convert(spec: models.ModelSpec, key: str, value: np.ndarray) -> np.ndarray:
     """Torch's layout to Flax's, float32 and contiguous."""
     if value.ndim == 4:
         value = value.transpose(2, 3, 1, 0)
     elif value.ndim == 2:
+        height, width = next((grid for p, grid in spec.flattened if re.search(p, key)), (1, 1))
+        if value.shape[1] % (height * width) == 0:  # if not, its shape is refused
+            maps = value.reshape(len(value), -1, height, width)
+            value = maps.transpose(0, 2, 3, 1).reshape(value.shape)
         value = value.T
     return np.ascontiguousarray(value, np.float32)
+
+
+def is_ported(spec: models.ModelSpec, key: str) -> bool:
+    """Whether a torch key has a counterpart here."""
+    return not (key.endswith(_COUNTERS) or any(re.search(p, key) for p in spec.ignored))
 
 
 @functools.lru_cache(32)
@@ -83,12 +93,12 @@ def port(spec: models.ModelSpec, tensors: Mapping[str, np.ndarray]) -> Variables
     origin: dict[str, str] = {}
     problems = []
     for key, value in tensors.items():
-        if key.endswith(_COUNTERS) or any(re.search(p, key) for p in spec.ignored):
+        if not is_ported(spec, key):
             continue
         path = rename(spec, key, value.ndim)
         if path in found:
             problems.append(f"{key} and {origin[path]} both fill {path}")
-        found[path], origin[path] = convert(value), key
+        found[path], origin[path] = convert(spec, key, value), key
     return _checked(spec, found, origin, problems)
 
 

@@ -1,5 +1,4 @@
 import hashlib
-import io
 import pathlib
 
 import numpy as np
@@ -8,29 +7,12 @@ from PIL import Image
 
 from jaxall import errors
 from jaxall.data import checking, dataset, decoding, looking
-
-
-def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def noise(seed: int = 0, size: tuple[int, int] = (20, 30)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def write(root: pathlib.Path, names: tuple[str, ...]) -> dataset.DataSet:
-    for seed, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(noise(seed)).save(root / name)
-    rows = tuple(dataset.Row(path=name, label=index % 2) for index, name in enumerate(names))
-    return dataset.DataSet(name="test", root=root, class_names=("a", "b"), rows=rows)
+from tests import pictures
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_check_returns_everything_in_the_order_of_the_rows(tmp_path, threads):
-    table = write(tmp_path, ("x/3.png", "x/1.png", "y/2.png"))
+    table = pictures.write(tmp_path, ("x/3.png", "x/1.png", "y/2.png"))
     calls = []
     checked = checking.check(table, threads=threads, progress=calls.append)
     assert calls == [1, 2, 3]
@@ -42,16 +24,18 @@ def test_a_check_returns_everything_in_the_order_of_the_rows(tmp_path, threads):
 
 
 def test_equal_pixels_in_other_files_are_told_by_the_pixels_digest(tmp_path):
-    table = write(tmp_path, ("1.png", "2.png", "3.bmp"))
-    Image.fromarray(noise(0)).save(tmp_path / "3.bmp")
-    Image.fromarray(noise(0).reshape(30, 20, 3)).save(tmp_path / "2.png")  # same bytes, other size
+    table = pictures.write(tmp_path, ("1.png", "2.png", "3.bmp"))
+    Image.fromarray(pictures.noise(0)).save(tmp_path / "3.bmp")
+    Image.fromarray(pictures.noise(0).reshape(30, 20, 3)).save(
+        tmp_path / "2.png"
+    )  # same bytes, other size
     checked = checking.check(table)
     assert checked.pixels[0] == checked.pixels[2] != checked.pixels[1]
     assert checked.looked[0].sha256 != checked.looked[2].sha256
 
 
 def test_all_unreadable_pictures_are_reported_together(tmp_path):
-    table = write(tmp_path, tuple(f"{i}.png" for i in range(9)))
+    table = pictures.write(tmp_path, tuple(f"{i}.png" for i in range(9)))
     whole = (tmp_path / "1.png").read_bytes()
     (tmp_path / "1.png").write_bytes(whole[:200])
     (tmp_path / "2.png").write_bytes(b"")
@@ -69,7 +53,7 @@ def test_all_unreadable_pictures_are_reported_together(tmp_path):
 
 
 def test_a_picture_without_permission_is_reported(tmp_path, monkeypatch):
-    table = write(tmp_path, ("1.png", "2.png"))
+    table = pictures.write(tmp_path, ("1.png", "2.png"))
     read = pathlib.Path.read_bytes
 
     def refuse(path: pathlib.Path) -> bytes:

@@ -1,31 +1,10 @@
-import io
-import pathlib
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from jaxall import data as data_package
 from jaxall import errors
 from jaxall.data import dataset
-
-
-def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def noise(seed: int = 0, size: tuple[int, int] = (20, 30)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def write(root: pathlib.Path, names: tuple[str, ...]) -> dataset.DataSet:
-    for seed, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(noise(seed)).save(root / name)
-    rows = tuple(dataset.Row(path=name, label=index % 2) for index, name in enumerate(names))
-    return dataset.DataSet(name="test", root=root, class_names=("a", "b"), rows=rows)
+from tests import pictures
 
 
 def test_labels_and_counts_follow_the_rows(tmp_path):
@@ -41,7 +20,7 @@ def test_labels_and_counts_follow_the_rows(tmp_path):
 
 
 def test_an_empty_class_is_named(tmp_path):
-    table = write(tmp_path, ("1.png",))
+    table = pictures.write(tmp_path, ("1.png",))
     with pytest.raises(errors.UserError, match=r"no picture of class b .*a 1, b 0"):
         dataset.require_every_class(table)
 

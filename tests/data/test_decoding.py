@@ -1,45 +1,25 @@
 import io
 import os
-import pathlib
-import struct
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxall import errors
-from jaxall.data import dataset, decoding
-
-
-def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def noise(seed: int = 0, size: tuple[int, int] = (20, 30)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def write(root: pathlib.Path, names: tuple[str, ...]) -> dataset.DataSet:
-    for seed, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(noise(seed)).save(root / name)
-    rows = tuple(dataset.Row(path=name, label=index % 2) for index, name in enumerate(names))
-    return dataset.DataSet(name="test", root=root, class_names=("a", "b"), rows=rows)
+from jaxall.data import decoding
+from tests import pictures
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_lossless_pictures_come_back_as_they_were(kind):
-    image = noise()
-    decoded = decoding.decode(encode(Image.fromarray(image), kind))
+    image = pictures.noise()
+    decoded = decoding.decode(pictures.encode(Image.fromarray(image), kind))
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, image)
 
 
 def test_a_jpeg_is_decoded_as_pillow_does():
-    data = encode(Image.fromarray(noise()), "JPEG", quality=90)
+    data = pictures.encode(Image.fromarray(pictures.noise()), "JPEG", quality=90)
     np.testing.assert_array_equal(
         decoding.decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     )
@@ -47,30 +27,30 @@ def test_a_jpeg_is_decoded_as_pillow_does():
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "RGB"])
 def test_every_mode_becomes_rgb(mode):
-    image = Image.fromarray(noise()).convert(mode)
+    image = Image.fromarray(pictures.noise()).convert(mode)
     kind = "TIFF" if mode == "CMYK" else "PNG"
-    assert decoding.decode(encode(image, kind)).shape == (20, 30, 3)
+    assert decoding.decode(pictures.encode(image, kind)).shape == (20, 30, 3)
 
 
 def test_the_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
-    data = encode(Image.fromarray(noise()), "PNG", exif=exif)
-    np.testing.assert_array_equal(decoding.decode(data), np.rot90(noise(), -1))
+    data = pictures.encode(Image.fromarray(pictures.noise()), "PNG", exif=exif)
+    np.testing.assert_array_equal(decoding.decode(data), np.rot90(pictures.noise(), -1))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_is_laid_on_white(mode):
     image = Image.new(mode, (2, 1), 0)
     image.putpixel((1, 0), (0, 0, 0, 255) if mode == "RGBA" else (0, 255))
-    assert decoding.decode(encode(image)).tolist() == [[[255, 255, 255], [0, 0, 0]]]
+    assert decoding.decode(pictures.encode(image)).tolist() == [[[255, 255, 255], [0, 0, 0]]]
 
 
 def test_a_transparent_palette_colour_is_laid_on_white():
     image = Image.new("P", (2, 1), 0)
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putpixel((1, 0), 1)
-    assert decoding.decode(encode(image, transparency=0)).tolist() == [
+    assert decoding.decode(pictures.encode(image, transparency=0)).tolist() == [
         [[255, 255, 255], [40, 50, 60]]
     ]
 
@@ -78,13 +58,13 @@ def test_a_transparent_palette_colour_is_laid_on_white():
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF"])
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9])
 def test_a_truncated_picture_is_refused(kind, kept):
-    data = encode(Image.fromarray(noise(size=(64, 64))), kind)
+    data = pictures.encode(Image.fromarray(pictures.noise(size=(64, 64))), kind)
     with pytest.raises(decoding.UndecodableError):
         decoding.decode(data[: int(len(data) * kept)])
 
 
 def test_other_formats_are_refused():
-    gif = encode(Image.fromarray(noise()), "GIF")
+    gif = pictures.encode(Image.fromarray(pictures.noise()), "GIF")
     with pytest.raises(decoding.UndecodableError, match="no JPEG/PNG/BMP/TIFF"):
         decoding.decode(gif)
 
@@ -93,35 +73,25 @@ def test_other_formats_are_refused():
 def test_sixteen_bit_grey_is_refused(kind):
     image = Image.fromarray(np.full((4, 4), 4000, np.uint16))
     with pytest.raises(decoding.UndecodableError, match="8 bits a channel"):
-        decoding.decode(encode(image, kind))
-
-
-def png_of(width: int, height: int, depth: int, pixels: bytes) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
-    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+        decoding.decode(pictures.encode(image, kind))
 
 
 def test_sixteen_bit_colour_is_refused():
-    assert decoding.decode(png_of(1, 1, 8, b"\0\1\2\3")).tolist() == [[[1, 2, 3]]]
+    assert decoding.decode(pictures.png_of(1, 1, 8, b"\0\1\2\3")).tolist() == [[[1, 2, 3]]]
     with pytest.raises(decoding.UndecodableError, match="8 bits a channel"):
-        decoding.decode(png_of(1, 1, 16, b"\0" + b"\1\2" * 3))
+        decoding.decode(pictures.png_of(1, 1, 16, b"\0" + b"\1\2" * 3))
 
 
 @pytest.mark.parametrize("side", [9_500, 12_000, 60_000])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_decompression_bomb_is_refused_by_its_header(side):
     with pytest.raises(decoding.UndecodableError, match="more than 89,478,485 pixels"):
-        decoding.decode(png_of(side, side, 8, b""))
+        decoding.decode(pictures.png_of(side, side, 8, b""))
 
 
 def test_a_bomb_is_refused_where_warnings_are_errors_too():
     with pytest.raises(decoding.UndecodableError, match="more than 89,478,485 pixels"):
-        decoding.decode(png_of(9_500, 9_500, 8, b""))
+        decoding.decode(pictures.png_of(9_500, 9_500, 8, b""))
 
 
 def test_pictures_are_found_sorted_and_clutter_is_passed_over(tmp_path):

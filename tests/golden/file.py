@@ -9,7 +9,11 @@ import pathlib
 
 import numpy as np
 
+from jaxall import models
+
 FOLDER = pathlib.Path(__file__).parent
+# Architectures that torchvision has too.
+NAMES = tuple(name for name, spec in models.SPECS.items() if spec.weights)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

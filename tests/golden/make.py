@@ -4,8 +4,7 @@ import sys
 
 import numpy as np
 
-from jaxall import models
-from tests import hostile
+from tests import hostile, torchvision_cpu
 from tests.golden import file
 from tests.torchvision_cpu import torch, torchvision
 
@@ -14,7 +13,7 @@ IMAGE_SIZE = 64
 
 def hostile_network(name: str) -> tuple[torch.nn.Module, dict[str, float]]:
     """Torchvision's network with hostile weights in evaluation mode, and the gains put into it."""
-    network = torchvision.models.get_model(name, weights=None).eval()
+    network = torchvision_cpu.network(name).eval()
     tensors = hostile.state_dict({key: tuple(x.shape) for key, x in network.state_dict().items()})
     network.load_state_dict({key: torch.from_numpy(x) for key, x in tensors.items()})
     return network, hostile.calibrate(network, hostile.images(IMAGE_SIZE))
@@ -40,6 +39,6 @@ def make(name: str) -> file.Golden:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or models.SPECS:
+    for name in sys.argv[1:] or file.NAMES:
         path = file.save(name, make(name))
         print(f"{path.name}: {path.stat().st_size:,} bytes")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxall.models import densenet, head
+from jaxall.models import densenet, head, resnet
 from tests import miniature, quick, tiny
 
 SIZE = 64
@@ -18,6 +18,8 @@ SIZE = 64
 def backbone(kind: str, *, remat: bool) -> nn.Module:
     if kind == "densenet":
         return densenet.DenseNet(8, (2, 3), 8, remat=remat)
+    if kind == "resnet":
+        return resnet.ResNet(True, (2, 1, 1, 1), remat=remat)
     return miniature.SPEC.build(drop_path=0.5, remat=remat)
 
 
@@ -43,7 +45,7 @@ def loss_of(kind: str, remat: bool, run: Any = quick.jit) -> tuple[Any, Any]:
     return variables, loss_fn
 
 
-@pytest.mark.parametrize("kind", ["densenet", "efficientnet"])
+@pytest.mark.parametrize("kind", ["densenet", "efficientnet", "resnet"])
 def test_names_values_gradients_and_statistics_are_those_of_the_plain_network(kind: str):
     # Masks of dropped branches, and one update of the running statistics, among them.
     (variables, plain), (others, again) = loss_of(kind, False), loss_of(kind, True)
@@ -57,7 +59,7 @@ def test_names_values_gradients_and_statistics_are_those_of_the_plain_network(ki
         np.testing.assert_allclose(x, y, rtol=0, atol=1e-6 * max(1.0, float(np.abs(y).max())))
 
 
-@pytest.mark.parametrize("kind", ["densenet", "efficientnet"])
+@pytest.mark.parametrize("kind", ["densenet", "efficientnet", "resnet"])
 def test_less_is_kept_for_the_backward_pass(kind: str):
     # XLA drops the barriers that this rests on where it compiles for the CPU, so that what a
     # compiled program takes says nothing here.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 from jaxall.errors import UserError
 from jaxall.training import checkpoints, parallel, plan, state, steps
@@ -266,3 +267,49 @@ def test_a_batch_that_the_devices_cant_share_is_refused(size: int, nearest: int)
 
 def test_a_batch_that_the_devices_can_share_is_taken():
     parallel.check_batch_size(12)
+
+
+class Watched(nn.Module):
+    """A classifier that says the same three times, twice as auxiliary logits."""
+
+    @nn.compact
+    def __call__(self, images, *, train, positions=None):
+        x = images.mean((1, 2))
+        logits = [nn.Dense(tiny.CLASSES, name=name)(x) for name in ("main", "aux1", "aux2")]
+        if train:
+            self.sow(steps.AUXILIARY, "logits", tuple(logits[1:]))
+        return logits[0]
+
+
+def test_auxiliary_logits_have_their_share_in_the_gradient_and_none_in_the_loss():
+    keep = optax.GradientTransformation(
+        lambda p: p, lambda g, _, p: (jax.tree.map(jnp.zeros_like, p), g)
+    )
+    module, batch = Watched(), tiny.batches(1)[0]
+    begin = functools.partial(
+        state.create, module, keep, image_size=tiny.SIZE, classes=tiny.CLASSES, seed=0
+    )
+    step = steps.make_train_step(module.apply, keep, tiny.normalise, seed=0)
+    spread = parallel.Spread("pmap")
+    before = spread.start(begin, None)
+    params = jax.device_get(before.params)
+    after, metrics = spread.compile(step)(before, spread.batch(batch))
+
+    def losses(params: Any) -> list[jax.Array]:
+        x = tiny.normalise(batch["image"]).mean((1, 2))
+        chosen = np.arange(len(x)), batch["label"]
+        logits = [x @ layer["kernel"] + layer["bias"][None] for layer in params.values()]
+        return [-jax.nn.log_softmax(x)[chosen].mean() for x in logits]
+
+    def total(params: Any) -> jax.Array:
+        main, *more = losses({name: params[name] for name in ("main", "aux1", "aux2")})
+        return main + 0.3 * (more[0] + more[1])
+
+    wanted = jax.grad(total)(params)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, **TOLERANCE),
+        jax.device_get(after.opt_state),
+        wanted,
+    )
+    np.testing.assert_allclose(metrics["loss"], losses({"main": params["main"]})[0], rtol=2e-5)
+    assert not jax.tree.leaves(after.batch_stats)

@@ -5,101 +5,81 @@ Float32 settles nothing where rounding is amplified, so the weights are hostile 
 """
 
 import re
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
+from flax import traverse_util
 
 from jaxall import models
+from jaxall.models import layers
 from jaxall.ops import depthwise
+from jaxall.training import parallel, state, steps
 from jaxall.weights import parity, port
 from tests import hostile, quick
 from tests.golden import file
 
 torchvision_cpu = pytest.importorskip("tests.torchvision_cpu", exc_type=ImportError)
-torch, torchvision = torchvision_cpu.torch, torchvision_cpu.torchvision
+kinks = pytest.importorskip("tests.kinks", exc_type=ImportError)
+torch = torchvision_cpu.torch
 
 pytestmark = pytest.mark.parity
-CLASSES, BATCH, SIZE = 7, 8, 64
-LABELS = np.arange(BATCH) % CLASSES
+CLASSES = 7
+SIZE = 64
+BATCHES = {"vgg": 4}  # 8 are too many for its pools: some windows are always nearly tied
 # Blocks after a stage's first one add their input; B0's first stage has no expansion.
 BRANCH_ENDS = r"^features\.(1\.[1-9]\d*\.block\.2|[2-7]\.[1-9]\d*\.block\.3)\.1$"
+BRANCH_ENDS += r"|^layer\d\.\d+\.bn[23]$"
 # With XLA's own depthwise convolution, as on GPU and TPU: it compiles in half the time.
 PLAIN_DEPTHWISE = tuple(f"efficientnet_b{number}" for number in range(2, 8))
 CLEARANCE = 5e-6  # some times the rounding of a batch norm's output in a deep network
+RATES = {  # settings of torchvision's builders that switch dropout off
+    "efficientnet": {"dropout": 0.0, "stochastic_depth_prob": 0.0},
+    "googlenet": {"dropout": 0.0, "dropout_aux": 0.0},
+    "vgg": {"dropout": 0.0},
+}
 
 
-def hostile_tensors(name: str) -> dict[str, np.ndarray]:
-    """Hostile weights with small residual branches, and with few values near a ReLU's kink."""
-    shapes = {
-        key: (CLASSES, *shape[1:]) if key.startswith("classifier") else shape
-        for key, shape in file.load(name).shapes.items()
-    }
+def family(name: str) -> str:
+    return re.match("[a-z]+", name)[0]
+
+
+def is_smooth(name: str) -> bool:
+    """Without ReLU and max pool."""
+    return family(name) == "efficientnet"
+
+
+def hostile_network(name: str) -> "torch.nn.Module":
+    """In training mode, without dropout, with small branches; in float64 where it is quick."""
+    network = torchvision_cpu.network(name, num_classes=CLASSES, **RATES.get(family(name), {}))
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     norms = [key.removesuffix(".running_var") for key in shapes if key.endswith(".running_var")]
-    tensors = hostile.state_dict(shapes, {n: 0.2 for n in norms if re.search(BRANCH_ENDS, n)})
-    if name.startswith("densenet"):  # EfficientNet's SiLU is smooth
-        for norm in norms:
-            away_from_kinks(tensors, norm)
-    return tensors
-
-
-def away_from_kinks(tensors: dict[str, np.ndarray], norm: str) -> None:
-    """Moves each channel of a batch norm to one side of zero, by three deviations; in place."""
-    bias = np.copysign(3 * np.abs(tensors[f"{norm}.weight"]), tensors[f"{norm}.bias"])
-    tensors[f"{norm}.bias"] = bias
-    kernel = tensors.get(f"{norm.replace('norm', 'conv')}.weight")
-    if kernel is not None and kernel.shape[1] == len(bias):
-        # Lest the channels that pass add up to a large constant, with the next norm's variance
-        # the small difference of large numbers.
-        passes = (bias > 0).reshape(1, -1, 1, 1)
-        kernel -= passes * (kernel * passes).sum(1, keepdims=True) / passes.sum()
-
-
-def torch_network(name: str, tensors: dict[str, np.ndarray]) -> "torch.nn.Module":
-    """In training mode, without dropout; in float64 where torch is quick at it."""
-    is_smooth = name.startswith("efficientnet")
-    settings = {"dropout": 0.0, "stochastic_depth_prob": 0.0} if is_smooth else {}
-    network = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **settings)
+    small = {norm: 0.2 for norm in norms if re.search(BRANCH_ENDS, norm)}
+    tensors = hostile.state_dict(shapes, small)
     network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
-    return network.train() if is_smooth else network.train().double()
+    return network.train() if is_smooth(name) else network.train().double()
 
 
-def clearance(network: "torch.nn.Module", pixels: "torch.Tensor") -> float:
-    """How near any value comes to a kink: a ReLU's zero, or a tie in the max pool."""
-    found = []
-
-    def relu(_module, inputs):
-        found.append(inputs[0].abs().min().item())
-
-    def pool(_module, inputs):
-        windows = torch.nn.functional.unfold(inputs[0].flatten(0, 1)[:, None], 3, 1, 1, 2)
-        first, second = windows.topk(2, dim=1).values.unbind(1)
-        found.append((first - second)[first > 0].min().item())
-
-    hooks = [
-        module.register_forward_pre_hook(relu if isinstance(module, torch.nn.ReLU) else pool)
-        for module in network.modules()
-        if isinstance(module, torch.nn.ReLU | torch.nn.MaxPool2d)
-    ]
-    hooks.append(network.features.norm5.register_forward_hook(lambda m, i, out: relu(m, (out,))))
-    with torch.no_grad():
-        network(pixels)
-    for hook in hooks:
-        hook.remove()
-    return min(found)
-
-
-def pictures(name: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """The first random pictures for which no rounding can move a value across a kink."""
-    if name.startswith("efficientnet"):
-        return hostile.images(SIZE, BATCH)
-    network = torch_network(name, tensors)
+def case(name: str, monkeypatch) -> tuple["torch.nn.Module", np.ndarray]:
+    """A network, and pictures for which no rounding can move a value across one of its kinks."""
+    if is_smooth(name):
+        return hostile_network(name), hostile.images(SIZE, 8)
+    shape = (BATCHES.get(family(name), 8), SIZE, SIZE, 3)
+    network = hostile_network(name)
+    begun = {key: value.clone() for key, value in network.state_dict().items()}
     for seed in range(30):
-        images = np.random.default_rng(seed).normal(size=(BATCH, SIZE, SIZE, 3)).astype(np.float32)
-        if clearance(network, to_torch(images, network)) > CLEARANCE:
-            return images
-    raise AssertionError(f"no pictures keep {name} clear of kinks by {CLEARANCE}")
+        images = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+        network.load_state_dict(begun)
+        # GoogLeNet has thirteen pools.
+        whole = family(name) == "googlenet"
+        kinks.clear(network, to_torch(images, network), monkeypatch, whole=whole)
+        network.float().double()  # what float32 can hold
+        if kinks.nearest_tie(network, to_torch(images, network)) > CLEARANCE:
+            return network.float().double(), images  # its statistics have been updated
+    raise AssertionError(f"no pictures keep {name} clear of ties by {CLEARANCE}")
 
 
 def to_torch(images: np.ndarray, network: "torch.nn.Module") -> "torch.Tensor":
@@ -107,45 +87,74 @@ def to_torch(images: np.ndarray, network: "torch.nn.Module") -> "torch.Tensor":
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(dtype)
 
 
-def theirs(name: str, tensors: dict[str, np.ndarray], images: np.ndarray) -> dict[str, np.ndarray]:
-    """Torch's gradients and statistics, in Flax's names and layout."""
-    spec, network = models.find(name), torch_network(name, tensors)
-    logits = network(to_torch(images, network))
-    torch.nn.functional.cross_entropy(logits, torch.from_numpy(LABELS)).backward()
-    found = {key: value.grad.numpy() for key, value in network.named_parameters()}
-    found |= {k: v.numpy() for k, v in network.state_dict().items() if "running_" in k}
-    return {port.rename(spec, k, v.ndim): port.convert(v) for k, v in found.items()}
+def labels_of(images: np.ndarray) -> np.ndarray:
+    return np.arange(len(images)) % CLASSES
 
 
-def ours(name: str, tensors: dict[str, np.ndarray], images: np.ndarray) -> dict[str, np.ndarray]:
-    """The same by JAX."""
-    spec = models.find(name)
-    settings = models.ModelSettings(name=name, head="linear", dropout=0.0, drop_path=0.0)
-    module = models.build(spec, settings, CLASSES)
-
-    def loss_fn(params, stats):
-        variables = {"params": params, "batch_stats": stats}
-        logits, updates = module.apply(variables, images, train=True, mutable=["batch_stats"])
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)
-        return losses.mean(), updates["batch_stats"]
-
-    variables = port.port(spec, tensors)
-    step = quick.jit(jax.grad(loss_fn, has_aux=True))
-    gradients, stats = step(variables["params"], variables["batch_stats"])
+def ported(spec: models.ModelSpec, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """In Flax's names and layout, auxiliary heads included."""
     return {
-        path: np.asarray(value)
-        for path, value in port.flatten({"params": gradients, "batch_stats": stats}).items()
+        port.rename(spec, key, value.ndim): port.convert(spec, key, value)
+        for key, value in tensors.items()
+        if not key.endswith("num_batches_tracked")
     }
 
 
-@pytest.mark.parametrize("name", models.SPECS)
+def theirs(network: "torch.nn.Module", images: np.ndarray) -> dict[str, np.ndarray]:
+    """Torch's gradients and statistics."""
+    labels, outputs = torch.from_numpy(labels_of(images)), network(to_torch(images, network))
+    logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+    loss = torch.nn.functional.cross_entropy(logits, labels)
+    for other in auxiliary:
+        loss = loss + 0.3 * torch.nn.functional.cross_entropy(other, labels)
+    loss.backward()
+    found = {key: value.grad.numpy() for key, value in network.named_parameters()}
+    return found | {k: v.numpy() for k, v in network.state_dict().items() if "running_" in k}
+
+
+def without_dropout(function, arguments, settings, context) -> Any:
+    """An interceptor of Flax's calls."""
+    if isinstance(context.module, layers.Dropout):
+        return arguments[0]
+    return function(*arguments, **settings)
+
+
+def ours(spec: models.ModelSpec, given: dict[str, np.ndarray], images: np.ndarray) -> Any:
+    """The same by JAX, of the very step that trains."""
+    settings = models.ModelSettings(name=spec.name, head="linear", dropout=0.0, drop_path=0.0)
+    module = models.build(spec, settings, CLASSES)
+
+    def apply(*arguments, **options):
+        with nn.intercept_methods(without_dropout):
+            return module.apply(*arguments, **options)
+
+    keep_gradients = optax.GradientTransformation(
+        lambda params: params, lambda gradients, _, params: (params, gradients)
+    )
+    step = steps.make_train_step(apply, keep_gradients, lambda images: images, seed=0)
+    alone = parallel.Spread("shard_map", jax.devices()[:1])
+    variables = traverse_util.unflatten_dict(given, sep="/")
+    before = state.TrainState(
+        step=np.int32(0),
+        opt_state=variables["params"],
+        tally=state.empty_tally(CLASSES),
+        **{"batch_stats": {}, **variables},
+    )
+    batch = {"image": images, "label": labels_of(images), "position": np.arange(len(images))}
+    after, _ = quick.jit(alone.compile(step).__wrapped__)(before, batch)
+    found = {"params": after.opt_state, "batch_stats": after.batch_stats}
+    return {path: np.asarray(value) for path, value in port.flatten(found).items()}
+
+
+@pytest.mark.parametrize("name", file.NAMES)
 def test_one_training_step_has_the_gradients_and_statistics_of_torch(name: str, monkeypatch):
     if name in PLAIN_DEPTHWISE:
         monkeypatch.setattr(depthwise, "depthwise", depthwise.plain)
-    tensors = hostile_tensors(name)
-    images = pictures(name, tensors)
-    wanted, came = theirs(name, tensors, images), ours(name, tensors, images)
-    assert came.keys() == wanted.keys()
+    spec = models.find(name)
+    network, images = case(name, monkeypatch)
+    given = ported(spec, {k: v.detach().numpy().copy() for k, v in network.state_dict().items()})
+    wanted, came = ported(spec, theirs(network, images)), ours(spec, given, images)
+    assert came.keys() == wanted.keys() == given.keys()
     largest = max(np.abs(v).max() for path, v in wanted.items() if path.startswith("params/"))
     shares = {}
     for path, value in wanted.items():
@@ -163,5 +172,9 @@ def test_one_training_step_has_the_gradients_and_statistics_of_torch(name: str, 
         for path, share in shares.items()
         if not share < (1e-4 if path.startswith("params/") else 1e-5)
     }
-    assert not wrong
-    assert len(gradients) > 0.9 * sum(path.startswith("params/") for path in wanted)
+    assert not wrong, wrong
+    count = sum(path.startswith("params/") for path in wanted)
+    taken_away = sum(bool(re.search(r"stage\d/conv\d/bias", path)) for path in wanted)
+    # Where whole channels pass, a norm's shift is taken away by the next norm too.
+    share = 0.8 if family(name) == "googlenet" else 0.9
+    assert len(gradients) > share * (count - (taken_away if name.endswith("_bn") else 0))

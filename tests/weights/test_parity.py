@@ -37,7 +37,7 @@ def compare(name: str, network, tensors: dict[str, np.ndarray]) -> parity.Agreem
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", models.SPECS)
+@pytest.mark.parametrize("name", file.NAMES)
 def test_logits_and_every_block_agree_under_hostile_statistics(name: str):
     network, _ = make.hostile_network(name)
     tensors = tensors_of(network)
@@ -79,7 +79,7 @@ def test_a_missing_activation_is_found_right_behind_its_place(monkeypatch):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", models.SPECS)
+@pytest.mark.parametrize("name", file.NAMES)
 def test_the_golden_file_is_what_its_recipe_makes(name: str):
     kept, made = file.load(name), make.make(name)
     assert kept.shapes == made.shapes

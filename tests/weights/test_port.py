@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxall import models
-from jaxall.weights import initial, port
+from jaxall.errors import UserError
+from jaxall.weights import download, initial, port
 from tests import hostile, keys
 from tests.golden import file
 
@@ -108,13 +109,51 @@ def test_a_missing_file_is_one_line(tmp_path: pathlib.Path):
         initial.load(str(tmp_path / "absent.pth"), SPEC, tmp_path)
 
 
-@pytest.mark.parametrize("name", models.SPECS)
+def test_a_dense_layer_behind_maps_sees_them_position_by_position():
+    spec = models.find("vgg16")
+    weight = np.random.default_rng(0).normal(size=(2, 3 * 7 * 7)).astype(np.float32)
+    maps = np.random.default_rng(1).normal(size=(5, 7, 7, 3)).astype(np.float32)
+    kernel = port.convert(spec, "classifier.0.weight", weight)
+    wanted = maps.transpose(0, 3, 1, 2).reshape(5, -1) @ weight.T
+    np.testing.assert_allclose(maps.reshape(5, -1) @ kernel, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(port.convert(spec, "classifier.3.weight", weight), weight.T)
+
+
+def test_a_dense_layer_that_cannot_follow_maps_keeps_its_shape_to_be_refused_by():
+    spec, shapes = models.find("googlenet"), file.load("googlenet").shapes
+    tensors = hostile.state_dict({k: x for k, x in shapes.items() if k.startswith("aux1.fc")})
+    short = tensors["aux1.fc1.weight"][:, :2047]
+    assert port.convert(spec, "aux1.fc1.weight", short).shape == (2047, 1024)
+
+
+@pytest.mark.parametrize("init", models.OFFICIAL)
+def test_weights_that_torchvision_has_not_are_one_line(tmp_path: pathlib.Path, init: str):
+    with pytest.raises(UserError, match=rf"^model.init={init}: .* no such weights of baseline; "):
+        initial.load(init, models.find("baseline"), tmp_path)
+
+
+@pytest.mark.parametrize("init", models.OFFICIAL)
+def test_an_init_fetches_its_own_file(tmp_path: pathlib.Path, monkeypatch, init: str):
+    asked = []
+
+    def fetch(url, sha256_prefix, **_):
+        asked.append((url, sha256_prefix))
+        raise UserError("no network here")
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    with pytest.raises(UserError, match="no network here"):
+        initial.load(init, models.find("resnet50"), tmp_path)
+    prefix = {"imagenet": "0676ba61", "imagenet_v2": "11ad3fa6"}[init]
+    assert asked == [(f"https://download.pytorch.org/models/resnet50-{prefix}.pth", prefix)]
+
+
+@pytest.mark.parametrize("name", file.NAMES)
 def test_the_recorded_torch_names_are_mapped_without_a_remainder(name: str):
     shapes = file.load(name).shapes
     spec = models.find(name)
     paths = [
         port.rename(spec, key, len(shape))
         for key, shape in shapes.items()
-        if not key.endswith("num_batches_tracked")
+        if port.is_ported(spec, key)
     ]
     assert sorted(paths) == sorted(port.abstract_paths(spec, 1000))

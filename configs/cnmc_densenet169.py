@@ -1,0 +1,24 @@
+"""C-NMC 2019, normal or leukemic cells: DenseNet-169, row 8 of the second report.
+
+Huang et al., 2017, https://arxiv.org/abs/1608.06993
+The report's result: F1 73.7 %, accuracy 75.0 %, kappa 0.408. It names no number of epochs: 10 here.
+
+python -m jaxall.train --config configs/cnmc_densenet169.py --config.data.root=FOLDER
+"""
+
+from jaxall import config
+
+
+def get_config() -> config.Config:
+    """Adam at 1e-3, batch 32, 10 epochs at 300 px, the smaller class repeated."""
+    return config.Config(
+        name="cnmc_densenet169",
+        data=config.DataSettings(name="cnmc", root="data/cnmc"),
+        split=config.SplitSettings(kind="official"),
+        preprocessing=config.PreprocessingSettings(image_size=300),
+        augmentation=(config.FlipHorizontal(), config.FlipVertical()),
+        balance=config.BalanceSettings(sampling="oversample"),
+        model=config.ModelSettings(name="densenet169", init="imagenet", head="linear", dropout=0.0),
+        optim=config.OptimSettings(learning_rate=1e-3, weight_decay=0.0),
+        train=config.TrainSettings(batch_size=32, epochs=10.0, best_by="f1_weighted"),
+    )

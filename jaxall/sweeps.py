@@ -1,0 +1,231 @@
+"""What a search over settings is: the settings, their ranges, and the score that judges a trial.
+
+A sweep file imports this module only, and is one call in `get_sweep()`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxall import config as config_lib
+from jaxall import config_flag
+from jaxall.errors import UserError, refuse
+from jaxall.evaluation import scores
+
+# Scores of the validation side in the journal's record of an epoch.
+SCORES = tuple(f"validation_{x}" for x in (*scores.OVERALL, *scores.OVERALL_FROM_PROBABILITIES))
+# Trials that differ in these are judged by different pictures, and can't be compared.
+JUDGES = ("data", "split")
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """A number between two others, both included.
+
+    Attributes:
+        low: the least.
+        high: the most.
+        log: whether each factor of ten is as likely as any other.
+    """
+
+    low: float
+    high: float
+    log: bool = dataclasses.field(default=False, kw_only=True)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values that must be possible for all to be."""
+        return float(self.low), float(self.high)
+
+    def draw(self, trial: Any, name: str) -> float:
+        """The value of an `optuna.Trial`."""
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with it."""
+        yield from _wrong_range(self.low, self.high, self.log)
+
+
+@dataclasses.dataclass(frozen=True)
+class Integers:
+    """A whole number between two others, both included.
+
+    Attributes:
+        low: the least.
+        high: the most.
+        step: from each to the next.
+        log: whether each factor of ten is as likely as any other; then the step is 1.
+    """
+
+    low: int
+    high: int
+    step: int = dataclasses.field(default=1, kw_only=True)
+    log: bool = dataclasses.field(default=False, kw_only=True)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The values that must be possible for all to be."""
+        return self.low, self.high
+
+    def draw(self, trial: Any, name: str) -> int:
+        """The value of an `optuna.Trial`."""
+        return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with it."""
+        if any(type(value) is not int for value in (self.low, self.high, self.step)):
+            yield f"wants whole numbers; got {self.low!r}, {self.high!r}, step {self.step!r}"
+            return
+        yield from _wrong_range(self.low, self.high, self.log)
+        if self.step < 1 or (self.log and self.step != 1) or (self.high - self.low) % self.step:
+            yield f"wants a step of 1, or without log one that leads to its end; got {self.step}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of several values.
+
+    Attributes:
+        values: texts, numbers, True or False.
+    """
+
+    values: tuple[str | int | float | bool, ...]
+
+    @property
+    def ends(self) -> tuple[str | int | float | bool, ...]:
+        """The values that must be possible for all to be."""
+        return self.values
+
+    def draw(self, trial: Any, name: str) -> str | int | float | bool:
+        """The value of an `optuna.Trial`."""
+        return trial.suggest_categorical(name, self.values)
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with it."""
+        is_list = isinstance(self.values, tuple | list)
+        if not is_list or any(not isinstance(x, str | int | float) for x in self.values):
+            yield f"wants texts, numbers, True or False; got {self.values!r}"
+        elif len(set(self.values)) != len(self.values) or len(self.values) < 2:
+            yield f"wants two different values or more; got {self.values!r}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Median:
+    """Ends a trial whose best score is worse than the median of the others' at the same epoch.
+
+    Attributes:
+        after_epochs: that each trial may run whatever it shows.
+        after_trials: that are finished before any is ended.
+    """
+
+    after_epochs: int = 2
+    after_trials: int = 5
+
+
+@dataclasses.dataclass(kw_only=True)
+class Sweep:
+    """A search, see `configs/sweeps/`.
+
+    Attributes:
+        base: path of the config file that every trial starts from.
+        space: name of a setting, as after --config., -> the values to try.
+        score: key of the journal's record of an epoch; of the validation side. A trial's is that
+            of its best epoch.
+        direction: "maximise" or "minimise".
+        pruning: when a trial is ended before its time; None for never.
+        seed: of the values that are drawn.
+    """
+
+    base: str
+    space: Mapping[str, Uniform | Integers | Choice]
+    score: str = "validation_f1_macro"
+    direction: str = "maximise"
+    pruning: Median | None = None
+    seed: int = 0
+
+    def validate(self) -> None:
+        """Raises UserError naming everything that is impossible in itself."""
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        if self.score not in SCORES:
+            reason = ": the test side is for the end" if str(self.score).startswith("test") else ""
+            yield f"score is one of {', '.join(SCORES)}; got {self.score!r}{reason}"
+        else:
+            wanted = "minimise" if self.score.endswith("loss") else "maximise"
+            if self.direction != wanted:
+                yield f"direction of {self.score} is {wanted}; got {self.direction!r}"
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            yield f"seed is at least 0 and below 2**31; got {self.seed!r}"
+        if self.pruning and min(self.pruning.after_epochs, self.pruning.after_trials) < 1:
+            yield "pruning.after_epochs and after_trials are at least 1"
+        if not isinstance(self.base, str):
+            yield f"base is the path of a config file; got {self.base!r}"
+        if not isinstance(self.space, Mapping) or not self.space:
+            yield f"space is a table of settings and their ranges; got {self.space!r}"
+            return
+        for name, values in self.space.items():
+            if not isinstance(values, Uniform | Integers | Choice):
+                yield f"{name} wants Uniform, Integers or Choice; got {type(values).__name__}"
+                continue
+            yield from (f"{name} {problem}" for problem in values.problems())
+            if name.split(".")[0] in JUDGES:
+                yield f"{name} can't be searched: trials would be judged by different pictures"
+
+
+def load(file: str) -> Sweep:
+    """What `get_sweep()` of a file returns, validated.
+
+    Raises:
+        UserError: there is no such file, it fails, returns something else, or is impossible.
+    """
+    sweep = config_flag.call(file, "sweep")
+    if not isinstance(sweep, Sweep):
+        raise UserError(
+            f"get_sweep() of {file} returns {type(sweep).__name__}; wanted a sweeps.Sweep"
+        )
+    try:
+        sweep.validate()
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    return sweep
+
+
+def resolve(sweep: Sweep, fixed: Sequence[str] = ()) -> config_lib.Config:
+    """The base config, after both ends of each range, and each choice, were tried on it.
+
+    Of settings that are impossible only together nothing is known before their trial.
+
+    Args:
+        sweep: validated.
+        fixed: overrides, --config.NAME=VALUE, of all trials.
+
+    Raises:
+        UserError: a setting that isn't there, of the wrong type, or impossible.
+    """
+    base = config_flag.resolve(sweep.base, fixed)
+    problems: dict[str, None] = {}  # each once, in their order
+    for name, values in sweep.space.items():
+        if any(x.startswith(f"--config.{name}=") for x in fixed):
+            problems[f"{name} is searched: it can't be set as well"] = None
+        for value in values.ends:
+            try:
+                config_flag.resolve(sweep.base, [*fixed, override(name, value)])
+            except UserError as error:
+                problems[str(error)] = None
+    refuse(problems)
+    return base
+
+
+def override(name: str, value: str | int | float | bool) -> str:
+    """A setting as an argument of `train`; a float loses nothing."""
+    return f"--config.{name}={value}"
+
+
+def _wrong_range(low: float, high: float, log: bool) -> Iterator[str]:
+    are_numbers = all(isinstance(x, int | float) and math.isfinite(x) for x in (low, high))
+    if not are_numbers or low >= high:
+        yield f"wants two finite numbers, the lower first; got {low!r}, {high!r}"
+    elif log and low <= 0:
+        yield f"wants numbers above 0 for log; got {low!r}"
