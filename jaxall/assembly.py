@@ -24,6 +24,7 @@ from jaxall.data import (
     duplicates,
     pipeline,
     quarantine,
+    remarks,
     split_file,
     splits,
 )
@@ -107,12 +108,13 @@ def open_or_begin(
     Raises:
         UserError: the folder holds a run with other settings; and as `begin` and `resume`.
     """
-    refusal = None
+    refusal, sides = None, ("train", "validation")
     if jax.process_index() == 0:
         try:
             workdir.save_config(folder, config)
             if not workdir.exists(folder):
                 begin(config, folder, console)
+                sides = ()  # whose files have just been read
         except (OSError, UserError) as error:
             refusal = error
     # The others wait for the folder, which all hosts must see.
@@ -123,30 +125,16 @@ def open_or_begin(
         raise refusal
     if not is_ready:
         raise UserError("process 0 can't set up the run: what it printed says why")
-    return resume(workdir.load(folder), config.data.root, ("train", "validation"))
+    return resume(workdir.load(folder), config.data.root, sides)
 
 
 def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console) -> None:
     """Reads every picture once, splits them, and sets up the run's folder.
 
     Raises:
-        UserError: pictures are missing or can't be decoded, or can't be split as asked.
+        UserError: pictures are missing or can't be decoded, or can't be split or drawn as asked.
     """
-    data_set = data_lib.load(config.data)
-    if data_set.note:
-        console.print("note:", data_set.note, style="yellow", soft_wrap=True)
-    most_bad = config.data.most_bad if config.data.on_bad_image == "quarantine" else None
-    with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
-        checked = checking.check(data_set, most_bad=most_bad, progress=report)
-    quarantine.save(checked.quarantined, folder / workdir.QUARANTINE)
-    if checked.quarantined:
-        console.print(
-            f"note: {len(checked.quarantined)} pictures can't be read and are left out, see "
-            f"{folder / workdir.QUARANTINE}",
-            style="yellow",
-            soft_wrap=True,
-        )
-        data_set = dataset.require_every_class(data_set.without(checked.quarantined))
+    data_set, checked = _read_all(config.data, folder, console)
     found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
     split = splits.make(data_set, found, config.split)
     sampling = draws_of(data_set, split, config.balance).effective_counts()
@@ -179,21 +167,43 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
     workdir.save_facts(folder, data_set.class_names, preprocessing_of(config), facts)
 
 
+def _read_all(
+    settings: dataset.DataSettings, folder: pathlib.Path, console: rich_console.Console
+) -> tuple[dataset.DataSet, checking.Checked]:
+    """The table, without the pictures that can't be read, and what was seen of the others."""
+    data_set = data_lib.load(settings)
+    if data_set.note:
+        console.print("note:", data_set.note, style="yellow", soft_wrap=True)
+    most_bad = settings.most_bad if settings.on_bad_image == "quarantine" else None
+    with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
+        checked = checking.check(data_set, most_bad=most_bad, progress=report)
+    quarantine.save(checked.quarantined, folder / quarantine.FILE)
+    if checked.quarantined:
+        console.print(
+            f"note: {len(checked.quarantined)} pictures can't be read and are left out, see "
+            f"{folder / quarantine.FILE}",
+            style="yellow",
+            soft_wrap=True,
+        )
+        data_set = dataset.require_every_class(data_set.without(checked.quarantined))
+    return data_set, checked
+
+
 def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
     """The same material again, from the split that was saved.
 
     Args:
         run: the run to go on with.
         root: where the pictures are now.
-        sides: those that will be read.
+        sides: those whose files must be the same as when they were split.
 
     Raises:
         UserError: the pictures are not those of the saved split.
     """
     settings = dataclasses.replace(run.config.data, root=root)
-    data_set = data_lib.load(settings).without(quarantine.load(run.workdir / workdir.QUARANTINE))
+    data_set = data_lib.load(settings).without(quarantine.load(run.workdir / quarantine.FILE))
     split = split_file.load(run.workdir / workdir.SPLIT, data_set)
-    rows = np.concatenate([split.indices(side) for side in sides]).tolist()
+    rows = [row for side in sides for row in split.indices(side).tolist()]
     checking.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)
 
@@ -212,7 +222,7 @@ def baselines(
         ),
         "border only": shortcuts.region(frames, labels, split.groups, train, rows),
         "corners only": shortcuts.region(corners, labels, split.groups, train, rows),
-        "commonest class": shortcuts.majority(labels[train], len(rows)),
+        remarks.COMMONEST: shortcuts.majority(labels[train], len(rows)),
     }
     sides = np.array(split.sides)[rows]
     return {

@@ -1,6 +1,7 @@
 """Cross-validation: a run for each fold, and what they show together."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from jaxall.reporting import tables as tables_lib
 from jaxall.training import checkpoints
 
 SUMMARY, BEST = "folds.json", "best"
+DONE = "scored.json"  # in a fold's folder, once it is trained to its end and scored
 SIDES = ("validation", "test")
 
 
@@ -57,10 +59,10 @@ def is_scored(run_folder: pathlib.Path, config: config_lib.Config) -> bool:
     Raises:
         UserError: the folder holds a run with other settings.
     """
-    if not (workdir.exists(run_folder) and (run_folder / scoring.FOLDER).is_dir()):
+    if not (run_folder / DONE).exists():
         return False
     workdir.save_config(run_folder, config)
-    return all((_target(run_folder, side) / scoring.SCORES).exists() for side in SIDES)
+    return True
 
 
 def score(run_folder: pathlib.Path, console: rich_console.Console) -> None:
@@ -71,6 +73,7 @@ def score(run_folder: pathlib.Path, console: rich_console.Console) -> None:
     for side in SIDES:
         with progress.bar(console, f"{side} side", len(material.source(side))) as report:
             scoring.score(run, material, model, side, report)
+    files.write(run_folder / DONE, json.dumps({"step": model.step}) + "\n")
 
 
 def summarise(folder: pathlib.Path, count: int) -> dict[str, Any]:
@@ -107,7 +110,8 @@ def show(summary: dict[str, Any], folder: pathlib.Path, console: rich_console.Co
         console.print(tables_lib.fold_table(own, summary[side], f"{side} side"))
     if pooled := summary["pooled"]:
         console.print(tables_lib.score_table(pooled, pooled["title"], pooled["baselines"]))
-    console.print("mind:", summary["folds"][0]["test"]["caveat"], style="yellow", soft_wrap=True)
+    if caveat := summary["folds"][0]["test"]["caveat"]:
+        console.print("mind:", caveat, style="yellow", soft_wrap=True)
     console.print(f"  {folder / SUMMARY}", soft_wrap=True)
 
 

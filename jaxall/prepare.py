@@ -19,12 +19,18 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall import preparing
     from jaxall.data import archives
 
+_DEFAULTS = dataset.DataSettings()
 # port and predict have this flag too, and all may be imported into one process.
 _OUT = flags.DEFINE_string("out", "", "the folder to make", allow_override=True)
 _ON_BAD_IMAGE = flags.DEFINE_enum(
-    "on_bad_image", "stop", dataset.ON_BAD_IMAGE, "what becomes of pictures that can't be read"
+    "on_bad_image",
+    _DEFAULTS.on_bad_image,
+    dataset.ON_BAD_IMAGE,
+    "what becomes of pictures that can't be read",
 )
-_MOST_BAD = flags.DEFINE_float("most_bad", 0.01, "share of such pictures that is put up with")
+_MOST_BAD = flags.DEFINE_float(
+    "most_bad", _DEFAULTS.most_bad, "share of such pictures that is put up with"
+)
 _NEAR_DUPLICATE = flags.DEFINE_float(
     "near_duplicate", duplicates.NEAR, "correlation above which two pictures are near duplicates"
 )

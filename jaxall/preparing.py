@@ -15,6 +15,7 @@ from jaxall.data import (
     archives,
     checking,
     dataset,
+    duplicates,
     extracting,
     listing,
     prepared,
@@ -103,26 +104,33 @@ def prepare(order: Order, console: rich_console.Console) -> None:
 
 
 def _write_records(order: Order, console: rich_console.Console) -> None:
-    """Writes the prepared pictures as TFDS records, if they are asked for."""
+    """Writes the prepared pictures as TFDS records, if they are asked for and aren't there yet.
+
+    Raises:
+        UserError: other records are.
+    """
     if order.records is None:
         return
-    from jaxall.data import tfds_builders  # takes seconds to load
+    from jaxall.data import tfds_builders, tfds_source  # they take seconds to load
 
+    name = order.settings.name
     data_set = data_lib.load(dataclasses.replace(order.settings, root=str(order.out)))
     data_set = data_set.without(_quarantined(data_set, order.out))
+    target = tfds_builders.place(name, order.records)
+    if target.exists() and tfds_source.load(target).rows == data_set.rows:
+        console.print(f"TFDS records: already in {target}", soft_wrap=True)
+        return
     count = len(data_set.rows) + len(data_set.unlabelled)
     with progress.bar(console, "writing TFDS records", count) as report:
-        version = tfds_builders.build(
-            data_set, order.records, name=order.settings.name, progress=report
-        )
+        tfds_builders.build(data_set, order.records, name=name, progress=report)
     console.print(
-        f"TFDS records: --config.data.name=tfds --config.data.root={version}", soft_wrap=True
+        f"TFDS records: --config.data.name=tfds --config.data.root={target}", soft_wrap=True
     )
 
 
 def _quarantined(data_set: dataset.DataSet, folder: pathlib.Path) -> set[str]:
     """Paths, relative to the data set's root, of the pictures that were left out."""
-    left_out = quarantine.load(folder / prepared.QUARANTINE)
+    left_out = quarantine.load(folder / quarantine.FILE)
     return {(folder / path).relative_to(data_set.root).as_posix() for path in left_out}
 
 
@@ -176,7 +184,7 @@ def _report(record: Mapping[str, Any], order: Order, console: rich_console.Conso
     console.print(
         f"duplicates: {repeats['pictures']:,} pictures in {repeats['groups']:,} groups, "
         f"{repeats['copies']:,} of them exact copies, {repeats['in_several_classes']:,} in several "
-        "classes"
+        f"classes{'; unlabelled pictures are counted too' if record['unlabelled'] else ''}"
     )
     console.print(f"quarantined: {record['quarantined']:,} pictures")
     console.print(f"outliers in light, focus or colour: {record['outliers']:,} pictures")
@@ -200,6 +208,8 @@ def _next_command(record: Mapping[str, Any], order: Order) -> str:
     if record["quarantined"]:
         parts.append("--config.data.on_bad_image=quarantine")
         parts.append(f"--config.data.most_bad={order.settings.most_bad:g}")
+    if order.near_duplicate != duplicates.NEAR:
+        parts.append(f"--config.split.near_duplicate={order.near_duplicate:g}")
     return shlex.join([*parts, "--workdir", f"runs/{name}"])
 
 

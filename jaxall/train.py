@@ -160,9 +160,13 @@ def cross_validate(
     """Trains and scores a run for each fold, in folders of their own, and sums them up.
 
     Raises:
-        UserError: as `train`, or the split has no folds.
+        UserError: as `train`, the split has no folds, or there are several hosts.
         loop.Terminated: it was asked to stop.
     """
+    if jax.process_count() > 1:
+        raise UserError(
+            "--folds is for one host: start each fold of a pod's runs with --config.split.fold=K"
+        )
     configs = folds.configs(config)
     for fold, own in enumerate(configs):
         target, label = folds.folder_of(folder, fold), f"fold {fold} ({fold + 1} of {len(configs)})"
@@ -171,10 +175,8 @@ def cross_validate(
             continue
         console.print(label)
         train(own, target, console, watch_for_stop)
-        if jax.process_index() == 0:
-            folds.score(target, console)
-    if jax.process_index() == 0:
-        folds.show(folds.summarise(folder, len(configs)), folder, console)
+        folds.score(target, console)
+    folds.show(folds.summarise(folder, len(configs)), folder, console)
 
 
 def _initial_weights(

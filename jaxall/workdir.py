@@ -23,7 +23,7 @@ from jaxall.errors import UserError
 from jaxall.training import checkpoints
 
 CONFIG, FACTS, SPLIT = "config.json", "run.json", "split.csv"
-PICTURES, QUARANTINE = "pictures.sha256", "quarantine.csv"
+PICTURES = "pictures.sha256"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

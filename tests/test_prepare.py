@@ -417,5 +417,14 @@ def test_records_are_written_too_and_read_back(tmp_path, drawn, run):
     assert [row.path for row in records.rows] == [row.path for row in pictures.rows]
     for one, other in zip(records.rows, pictures.rows, strict=True):
         assert records.read(one) == pictures.read(other)
-    again = run("drawn_smears", source, out=out, tfds=str(tmp_path / "records"))
+    code, said, _ = run("drawn_smears", source, out=out, tfds=str(tmp_path / "records"))
+    assert code == 0 and "TFDS records: already in " in said
+    data_package.load(dataset.DataSettings(name="drawn_smears", root=str(tmp_path / "others")))
+    other = run("folder", tmp_path / "others" / "Original", out=tmp_path / "other")
+    assert other[0] == 0
+    again = run(
+        *("folder", tmp_path / "others" / "Original"),
+        out=tmp_path / "other",
+        tfds=str(tmp_path / "records"),
+    )
     assert refusal(again).startswith("wanted a new folder for the records, ")

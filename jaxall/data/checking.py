@@ -1,6 +1,5 @@
 """One pass over all pictures of a data set: which can be read, and what is known of each."""
 
-import collections
 import concurrent.futures
 import dataclasses
 import hashlib
@@ -97,14 +96,6 @@ def check(
     return Checked(looked=tuple(seen), quarantined=bad)
 
 
-def contradictions(data_set: DataSet, checked: Checked) -> list[int]:
-    """Positions of the rows whose picture stands in another class as well."""
-    labels: dict[str, set[int]] = collections.defaultdict(set)
-    for pixels, row in zip(checked.pixels, data_set.rows, strict=True):
-        labels[pixels].add(row.label)
-    return [index for index, pixels in enumerate(checked.pixels) if len(labels[pixels]) > 1]
-
-
 def save_sha256(data_set: DataSet, checked: Checked, path: pathlib.Path) -> None:
     """Writes each file's sha256, as `sha256sum` does: hash, two spaces, path below the root."""
     lines = zip(checked.looked, data_set.rows, strict=True)
@@ -123,7 +114,7 @@ def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Pat
         UserError: some are not; its details name them.
     """
     known = {}
-    for line in files.read_text(path).splitlines():
+    for line in files.read_text(path).split("\n")[:-1]:  # names may hold other kinds of line end
         digest, _, name = line.partition("  ")
         known[name] = digest
 

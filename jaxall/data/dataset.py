@@ -114,9 +114,12 @@ class DataSet:
         return self.reader(row.path) if self.reader else decoding.read(self.absolute(row))
 
     def without(self, paths: Collection[str]) -> "DataSet":
-        """The table without the rows of these paths."""
-        kept = tuple(row for row in self.rows if row.path not in paths)
-        return dataclasses.replace(self, rows=kept)
+        """The table without the rows of these paths, labelled or not."""
+        rows, unlabelled = (
+            tuple(row for row in table if row.path not in paths)
+            for table in (self.rows, self.unlabelled)
+        )
+        return dataclasses.replace(self, rows=rows, unlabelled=unlabelled)
 
 
 def require_every_class(data_set: DataSet) -> DataSet:

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from jaxall import errors
-from jaxall.data import dataset, decoding, folder_table
+from jaxall.data import dataset, decoding, folder_table, ordering
 
 NAME = "folder"
 _WANTED = (
@@ -47,7 +47,7 @@ def load(root: pathlib.Path) -> dataset.DataSet:
         class_names=class_names,
         rows=tuple(row for row in rows if row.label >= 0),
         unlabelled=tuple(row for row in rows if row.label < 0),
-        caveat=_caveat(rows),
+        caveat=_caveat([row for row in rows if row.label >= 0]),
         note=_note(rows),
     )
     return dataset.require_every_class(data_set)
@@ -67,7 +67,7 @@ def _read_folders(root: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Ro
             pictures[first].append("/".join((first, *rest)))
         else:
             loose.append(first)
-    class_names = tuple(sorted(pictures, key=folder_table.natural))
+    class_names = tuple(sorted(pictures, key=ordering.natural))
     problems = _faults(root, class_names)
     if loose:
         problems.append(f"{len(loose):,} pictures lie beside the classes, like {loose[0]}")
@@ -79,7 +79,7 @@ def _read_folders(root: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Ro
     rows = tuple(
         dataset.Row(path=path, label=label, number=number)
         for label, name in enumerate(class_names)
-        for number, path in enumerate(sorted(pictures[name], key=folder_table.natural), start=1)
+        for number, path in enumerate(sorted(pictures[name], key=ordering.natural), start=1)
     )
     return class_names, rows
 
@@ -104,8 +104,12 @@ def _caveat(rows: Sequence[dataset.Row]) -> str:
     nameless = sum(not row.subject for row in rows)
     if not nameless:
         return ""
-    count = "the pictures name" if nameless == len(rows) else f"{nameless:,} pictures name"
-    return f"{count} no subject, so no split keeps patients apart: expect less on new ones"
+    if nameless == len(rows):
+        return "the pictures name no subject, so no split keeps patients apart"
+    return (
+        f"{nameless:,} of {len(rows):,} pictures name no subject, so a patient's may stand on "
+        "several sides"
+    )
 
 
 def _note(rows: Sequence[dataset.Row]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from jaxall import errors
-from jaxall.data import dataset, dealing, tables
+from jaxall.data import dataset, dealing, ordering, tables
 
 NAMES = ("table.csv", "manifest.csv", "dataset.csv")
 _COLUMNS = (
@@ -60,14 +60,17 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
         if seen.setdefault(picture, line.number) != line.number:
             faults.append(f"stands in line {seen[picture]} too")
         problems += [f"line {line.number}: {picture!r} {fault}" for fault in faults]
-    class_names = tuple(sorted({line.cells[kind] for line in lines} - {""}, key=natural))
+    class_names = tuple(sorted({line.cells[kind] for line in lines} - {""}, key=ordering.natural))
     problems += faults_of_classes(class_names)
     if problems:
         first = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
         raise errors.UserError(
             f"{len(problems):,} mistakes in {path}: {first}; {_COLUMNS}", problems
         )
-    order = {picture: number for number, picture in enumerate(sorted(paths, key=natural), start=1)}
+    order = {
+        picture: number
+        for number, picture in enumerate(sorted(paths, key=ordering.natural), start=1)
+    }
     rows = tuple(
         dataset.Row(
             path=picture,
@@ -81,13 +84,6 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
         for line, picture in zip(lines, paths, strict=True)
     )
     return class_names, rows
-
-
-def natural(text: str) -> tuple:
-    """A key that sorts "2" before "10", and upper and lower case together."""
-    parts: list = re.split(r"(\d+)", text.lower(), flags=re.ASCII)
-    parts[1::2] = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in parts[1::2]]
-    return parts, text
 
 
 def faults_of_classes(class_names: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxall import errors
-from jaxall.data import dataset, dealing
+from jaxall.data import dataset, dealing, ordering
 
 TRAIN, VALIDATION, TEST = range(len(dealing.SIDES))
 
@@ -35,7 +35,7 @@ def drawn_fold(
 
 def official_folds(data_set: dataset.DataSet) -> list[str]:
     """Names of the data set's own folds, in the order in which they are counted."""
-    return sorted({row.fold for row in data_set.rows} - {""})
+    return sorted({row.fold for row in data_set.rows} - {""}, key=ordering.natural)
 
 
 def official(data_set: dataset.DataSet, held: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def make(
     """
     whole = table(data_set, folder)
     checked = checking.check(whole, most_bad=most_bad, progress=progress)
-    quarantine.save(checked.quarantined, folder / prepared.QUARANTINE)
+    quarantine.save(checked.quarantined, folder / quarantine.FILE)
     whole = dataset.require_every_class(whole.without(checked.quarantined))
     found = duplicates.find(whole, checked, near_duplicate=near_duplicate)
     manifest.save(manifest.describe(whole, checked, found), folder / prepared.MANIFEST)
@@ -56,7 +56,7 @@ def make(
             "pictures": found.pictures,
             "groups": len(found.groups),
             "copies": found.copies,
-            "in_several_classes": _contradictions(whole, checked, labelled),
+            "in_several_classes": sum(map(len, audited["conflicts"])),
         },
         "outliers": sum(len(one["pictures"]) for one in audited["outliers"].values()),
         "warnings": audited["warnings"],
@@ -106,9 +106,3 @@ def _subjects(data_set: dataset.DataSet) -> dict[int, set[str]]:
         if row.subject:
             subjects[row.label].add(row.subject)
     return subjects
-
-
-def _contradictions(data_set: dataset.DataSet, checked: checking.Checked, labelled: int) -> int:
-    """How many of the labelled pictures, which stand first, have a copy in another class."""
-    rows = dataclasses.replace(data_set, rows=data_set.rows[:labelled])
-    return len(checking.contradictions(rows, checking.Checked(looked=checked.looked[:labelled])))

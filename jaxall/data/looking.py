@@ -93,7 +93,7 @@ def corners(image: np.ndarray) -> np.ndarray:
 
 def content(image: np.ndarray) -> np.ndarray:
     """The picture without the black around what it shows; a black one as it is."""
-    light = image.max(axis=2)
+    light = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
     rows = np.flatnonzero(light.max(axis=1) > BLACK)
     columns = np.flatnonzero(light.max(axis=0) > BLACK)
     if len(rows) == 0:

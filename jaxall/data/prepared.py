@@ -21,7 +21,7 @@ from typing import Any
 from jaxall import errors, files
 from jaxall.data import containers
 
-PICTURES, MANIFEST, QUARANTINE = "pictures", "manifest.csv", "quarantine.csv"
+PICTURES, MANIFEST = "pictures", "manifest.csv"
 SUMS, RECORD = "files.sha256", "prepared.json"
 _SOURCE, _UNFINISHED = "source.sha256", "data"  # in the hidden folder
 
@@ -165,7 +165,7 @@ def _load_sums(target: pathlib.Path, record: Mapping[str, Any]) -> dict[str, str
     """sha256 by path below the folder."""
     try:
         digest = containers.sha256_of(target / SUMS)
-        lines = files.read_text(target / SUMS).splitlines()
+        lines = files.read_text(target / SUMS).split("\n")[:-1]
     except OSError as error:
         raise errors.UserError(f"can't read {target / SUMS}: {error.strerror}") from error
     if digest != record.get("files_sha256"):

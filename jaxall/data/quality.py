@@ -30,7 +30,10 @@ class Quality:
 def measure(image: np.ndarray) -> Quality:
     """The figures of uint8 `[H,W,3]` RGB."""
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    extreme = ((image == 0) | (image == 255)).any(axis=2)
+    extreme = (image == 0) | (image == 255)
+    extreme = (
+        extreme[..., 0] | extreme[..., 1] | extreme[..., 2]
+    )  # `any` over 3 takes 8 times as long
     return Quality(
         brightness=float(luma.mean()),
         contrast=float(luma.std()),

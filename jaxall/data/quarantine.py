@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from jaxall import errors, files
 
+FILE = "quarantine.csv"
 COLUMNS = ["path", "reason"]
 
 

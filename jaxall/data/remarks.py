@@ -8,7 +8,7 @@ STRONG_BASELINE = 0.20  # lead over the commonest class from which a baseline is
 IMBALANCE = 3  # pictures of the largest class for one of the smallest
 FEW_SUBJECTS = 10  # of a class: fewer can't stand for it
 LARGE_SUBJECT = 0.10  # share of all pictures
-_COMMONEST = "commonest class"
+COMMONEST = "commonest class"
 
 
 def of(found: Mapping[str, Any]) -> list[str]:
@@ -66,10 +66,10 @@ def _shortcuts(found: Mapping[str, Any]) -> Iterator[str]:
         if share - commonest >= GIVEAWAY:
             yield (
                 f"the {name} of the file alone tells the class of {share:.1%} of the pictures "
-                f"({_COMMONEST}: {commonest:.1%})"
+                f"({COMMONEST}: {commonest:.1%})"
             )
     for side, baselines in found.get("baselines", {}).items():
-        least = baselines.get(_COMMONEST, commonest)
+        least = baselines.get(COMMONEST, commonest)
         high = [
             f"{name} {share:.1%}"
             for name, share in baselines.items()
@@ -78,7 +78,7 @@ def _shortcuts(found: Mapping[str, Any]) -> Iterator[str]:
         if high:
             yield (
                 f"what sees no cell's shape scores on the {side} side: {', '.join(high)} "
-                f"({_COMMONEST}: {least:.1%})"
+                f"({COMMONEST}: {least:.1%})"
             )
 
 

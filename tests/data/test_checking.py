@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxall import errors
-from jaxall.data import checking, dataset, decoding, looking
+from jaxall.data import checking, decoding, looking
 from tests import pictures
 
 
@@ -64,13 +64,3 @@ def test_a_picture_without_permission_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(pathlib.Path, "read_bytes", refuse)
     with pytest.raises(errors.UserError, match=r"1 of 2 .*2\.png: permission denied"):
         checking.check(table)
-
-
-def test_copies_in_another_class_are_found(tmp_path):
-    rows = []
-    for label, name in ((0, "a"), (0, "b"), (1, "c"), (1, "d")):
-        colour = {"a": 10, "b": 20, "c": 10, "d": 30}[name]
-        Image.new("RGB", (4, 4), (colour, 0, 0)).save(tmp_path / f"{name}.png")
-        rows.append(dataset.Row(path=f"{name}.png", label=label))
-    data_set = dataset.DataSet(name="x", root=tmp_path, class_names=("A", "B"), rows=tuple(rows))
-    assert checking.contradictions(data_set, checking.check(data_set)) == [0, 2]

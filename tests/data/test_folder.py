@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxall import data as data_package
 from jaxall import errors
-from jaxall.data import checking, dataset, folder, folder_table
+from jaxall.data import checking, dataset, folder, folder_table, ordering
 
 HEADING = "path,label,subject,group,split,fold,number"
 LINES = (
@@ -140,15 +140,13 @@ def test_lines_without_a_class_are_unlabelled_pictures(tmp_path):
 def test_natural_order_is_that_of_the_numbers(numbers, prefix):
     names = [f"{prefix}{number}.png" for number in numbers]
     random.Random(0).shuffle(names)
-    assert sorted(names, key=folder_table.natural) == [f"{prefix}{n}.png" for n in sorted(numbers)]
+    assert sorted(names, key=ordering.natural) == [f"{prefix}{n}.png" for n in sorted(numbers)]
 
 
 @hypothesis.given(st.lists(st.text(max_size=6), unique=True))
 @hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
 def test_natural_order_tells_any_two_names_apart(names):
-    assert sorted(names, key=folder_table.natural) == sorted(
-        reversed(names), key=folder_table.natural
-    )
+    assert sorted(names, key=ordering.natural) == sorted(reversed(names), key=ordering.natural)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +213,7 @@ def test_a_split_that_parts_a_subject_or_a_group_is_told(tmp_path):
 
 def test_pictures_without_a_subject_are_counted(tmp_path):
     data_set = folder.load(listed(tmp_path, *LINES[:3], "b/9.bmp,normal,,,,,1"))
-    assert data_set.caveat.startswith("1 pictures name no subject")
+    assert data_set.caveat.startswith("1 of 4 pictures name no subject")
 
 
 @pytest.mark.parametrize(

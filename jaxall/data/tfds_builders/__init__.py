@@ -27,6 +27,17 @@ BUILDERS: dict[str, type[table.TableBuilder]] = {
 }
 
 
+def builder_of(name: str) -> type[table.TableBuilder]:
+    """Of a data set that `jaxall.data` knows; one without a builder of its own is a "folder"."""
+    return BUILDERS.get(name, folder.Folder)
+
+
+def place(name: str, out: pathlib.Path) -> pathlib.Path:
+    """The folder of a data set's records in TFDS's data_dir."""
+    builder = builder_of(name)
+    return pathlib.Path(out) / builder.name / str(builder.VERSION)
+
+
 def build(
     data_set: dataset.DataSet,
     out: pathlib.Path,
@@ -53,8 +64,7 @@ def build(
     Raises:
         UserError: no rows, a picture that can't be read, or `out` can't be written or has it.
     """
-    builder = BUILDERS.get(name or data_set.name, folder.Folder)
-    target = pathlib.Path(out) / builder.name / str(builder.VERSION)
+    builder, target = builder_of(name or data_set.name), place(name or data_set.name, out)
     if target.exists():
         raise errors.UserError(f"wanted a new folder for the records, {target} is there already")
     dataset.require_every_class(data_set)

@@ -4,13 +4,14 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
+from jaxall.data import cnmc
 from jaxall.data.tfds_builders import table
 
 
 class Cnmc(table.TableBuilder):
     """Cells of acute lymphoblastic leukemia and normal ones, C-NMC 2019."""
 
-    name = "cnmc"
+    name = cnmc.NAME
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
         "1.0.0": "The training and preliminary cells; the final ones are unlabelled."
@@ -36,3 +37,4 @@ class Cnmc(table.TableBuilder):
       doi = {10.7937/tcia.2019.dc64i46r}
     }
     """
+    CLASS_NAMES = cnmc.CLASS_NAMES
