@@ -7,8 +7,10 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich import console as rich_console
 
@@ -101,10 +103,10 @@ def learning_rate(
     return sweep
 
 
-def rate_at(step: int | jax.Array) -> jax.Array:
+def rate_at(step: Any) -> jax.Array:
     """The sweep's rate as a function of the step, from 0."""
-    way = jax.numpy.asarray(step, jax.numpy.float32) / (STEPS - 1)
-    return LOWEST * jax.numpy.power(HIGHEST / LOWEST, way)
+    way = jnp.asarray(step, jnp.float32) / (STEPS - 1)
+    return LOWEST * jnp.power(HIGHEST / LOWEST, way)
 
 
 def _sweep(config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console) -> Sweep:
