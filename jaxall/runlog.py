@@ -56,6 +56,8 @@ class RunLog:
         length: plan.Plan,
         draws: balance.Draws,
         lines: Sequence[str],
+        *,
+        is_over: bool = False,
     ) -> None:
         """What will be done, and the epochs so far of a run that goes on.
 
@@ -64,10 +66,10 @@ class RunLog:
             length: of the run.
             draws: of the training pictures.
             lines: what more there is to say.
+            is_over: whether the run has ended already.
         """
         config, split = self._config, material.split
         devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
-        lines = [draws.summary(), *lines]
         counts = ", ".join(f"{len(split.indices(side))} {side}" for side in splits.SIDES)
         self._console.print(
             f"{config.name}: {config.model.name} from {config.model.init}, "
@@ -75,11 +77,12 @@ class RunLog:
             f"{jax.device_count()} x {devices} ({config.train.parallel})\n"
             f"{material.data_set.name}: {counts} pictures, {config.split.kind} split; "
             f"{length.steps} steps of {length.batch_size}; folder {self._folder}\n"
-            f"{chr(10).join(lines)}"
+            f"{draws.summary()}"
         )
+        self._console.print("\n".join(lines), soft_wrap=True)
         if self._journal and not journal.read(self._folder, "sampling"):
             self._journal.write("sampling", self._start, **draws.effective_counts())
-        if 0 < self._start < length.steps:
+        if self._start and not is_over:
             self._console.print(f"going on from step {self._start} of {length.steps}")
         self._console.print(tables.epoch_table(self._epochs()))
 

@@ -94,7 +94,8 @@ def train(
     judge = judging.Judge(config, folder, material, validation, predictor, start)
     log = runlog.RunLog(folder, config, console, learner.rate, start)
     memory = keeping.report(sources, config.loader)
-    log.header(material, length, draws, [memory, *learner.describe()])
+    is_over = start == length.steps or judge.stopped is not None
+    log.header(material, length, draws, [memory, *learner.describe()], is_over=is_over)
     batches = learners.batches(config, source, draws, start)
     with store, batches, log:
         run = loop.Loop(
@@ -118,7 +119,7 @@ def train(
             log.epoch(end, number, epoch, class_names, found)
             current = judge.react(current, found, spread)
             store.save(current, end, {"score": found[config.train.best_by], "loss": found["loss"]})
-    log.ended(judge.stopped, is_new=int(current.step) > start)
+    log.ended(judge.stopped, is_new=not is_over)
     log.footer(store.best)
 
 

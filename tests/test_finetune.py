@@ -180,6 +180,7 @@ def test_a_run_that_gets_no_better_ends_early_and_is_complete(drawn, tmp_path):
     before = (folder / journal.FILE).read_bytes()
     again = run(made, folder)  # ... and once more
     assert f"nothing left to do: {reason}" in again
+    assert "going on from" not in again
     assert (folder / journal.FILE).read_bytes() == before
     assert checkpoints.find(folder, "latest") == 3 * length
 
