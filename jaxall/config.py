@@ -22,6 +22,8 @@ from jaxall.data.warps import FlipHorizontal, FlipVertical, RandomCrop, Rotate, 
 from jaxall.errors import UserError, refuse
 from jaxall.evaluation import scores
 from jaxall.models.head import ModelSettings
+from jaxall.training.freezing import Stage
+from jaxall.training.groups import Group
 from jaxall.training.losses import LossSettings
 from jaxall.training.mixing import MixingSettings
 from jaxall.training.optim import OptimSettings
@@ -122,6 +124,12 @@ class Config:
         epochs, warmup = self.train.epochs, self.optim.warmup_epochs
         if 0 < epochs < warmup:
             problems.append(f"optim.warmup_epochs is at most the {epochs:g} epochs; got {warmup:g}")
+        patience, plateau = self.train.patience, self.optim.plateau_patience
+        if self.optim.schedule == "plateau" and 0 < patience <= plateau:
+            problems.append(
+                "train.patience is above optim.plateau_patience, or the rate would never fall; got "
+                f"{patience} and {plateau}"
+            )
         if 0 < epochs <= max(self.optim.step_epochs, default=0.0):
             steps = self.optim.step_epochs
             problems.append(f"optim.step_epochs lie before the end, epoch {epochs:g}; got {steps}")
@@ -176,6 +184,7 @@ __all__ = [
     "FlipHorizontal",
     "FlipVertical",
     "Gamma",
+    "Group",
     "Hue",
     "LoaderSettings",
     "LossSettings",
@@ -189,6 +198,7 @@ __all__ = [
     "Saturation",
     "Shift",
     "SplitSettings",
+    "Stage",
     "StainJitter",
     "TrainSettings",
     "deciding",

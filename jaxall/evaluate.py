@@ -21,6 +21,7 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall.evaluation import ensemble as ensemble_lib
     from jaxall.evaluation import predictions
     from jaxall.reporting import progress
+    from jaxall.training import checkpoints
     from jaxall.training import views as views_lib
 
 _SPLIT = flags.DEFINE_enum("split", "test", splits.SIDES, "the side to score")
@@ -32,6 +33,13 @@ _TTA = flags.DEFINE_string(
     "tta",
     "none",
     "views whose probabilities are averaged: none, dihedral8, rotations:K",
+    allow_override=True,
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    "judged",
+    "raw, ema (averages over the steps, where train.ema is on), or judged: those of the two that "
+    "validation scored",
     allow_override=True,
 )
 _OUT = flags.DEFINE_string(
@@ -57,16 +65,18 @@ def evaluate(
     root: str,
     views: str = "none",
     out: pathlib.Path | None = None,
+    weights: str = "judged",
 ) -> None:
     """Predicts every picture of a side once; writes scores, predictions and plots, prints a table.
 
     Raises:
-        UserError: no run, no such checkpoint or views, or other pictures than those of the split.
+        UserError: no run, no such checkpoint, views or weights, or other pictures than those of the
+            split.
     """
     console = cli.console()
     run = workdir.load(folder)
     material = assembly.resume(run, root or run.config.data.root, (side,))
-    model = trained.load(run, checkpoint, views)
+    model = trained.load(run, checkpoint, views, weights)
     with progress.bar(console, f"{side} side", len(material.source(side))) as report:
         scored = scoring.score(run, material, model, side, report, out)
     scoring.show(scored, console)
@@ -82,6 +92,7 @@ def evaluate_together(
     keep: int = 0,
     views: str = "none",
     out: pathlib.Path | None = None,
+    weights: str = "judged",
 ) -> None:
     """As `evaluate`, of an ensemble; `by` is one of `evaluation.ensemble.BY`.
 
@@ -100,7 +111,8 @@ def evaluate_together(
     runs = [workdir.load(folder) for folder in folders]
     known = scoring.facts(runs[0], side)
     sides = (side, "validation") if is_judged else (side,)
-    members = [_predictions(run, sides, checkpoint, root, views) for run in runs]
+    options = checkpoint, root, views, weights
+    members = [_predictions(run, sides, *options) for run in runs]
     if keep:
         best = ensemble_lib.select([member["validation"] for member in members], most=keep)
         runs, members = [runs[i] for i in best], [members[i] for i in best]
@@ -118,6 +130,7 @@ def evaluate_together(
         "side": side,
         "split": split,
         "checkpoint": checkpoint,
+        "weights_kind": weights,
         "tta": views,
         **known,
     }
@@ -126,12 +139,17 @@ def evaluate_together(
 
 
 def _predictions(
-    run: workdir.Run, sides: Sequence[str], checkpoint: str, root: str, views: str
+    run: workdir.Run,
+    sides: Sequence[str],
+    checkpoint: str,
+    root: str,
+    views: str,
+    weights: str,
 ) -> dict[str, predictions.Predictions]:
     """What one member of an ensemble says, by side."""
     console, found = cli.console(), {}
     material = assembly.resume(run, root or run.config.data.root, sides)
-    model = trained.load(run, checkpoint, views)
+    model = trained.load(run, checkpoint, views, weights)
     for side in sides:
         count = len(material.source(side))
         with progress.bar(console, f"{run.workdir}: {side} side", count) as report:
@@ -147,14 +165,16 @@ def main(arguments: list[str]) -> int:
     if _KEEP.value and _ENSEMBLE.value is None:
         raise UserError("--keep chooses among the runs of an ensemble; wanted --ensemble too")
     views_lib.find(_TTA.value)
+    checkpoints.check_weights(_WEIGHTS.value)
     runtime.configure()
     folders = [pathlib.Path(argument) for argument in arguments]
     options = _SPLIT.value, _CHECKPOINT.value, _DATA.value
     out = pathlib.Path(_OUT.value) if _OUT.value else None
     if _ENSEMBLE.value is None:
-        evaluate(folders[0], *options, _TTA.value, out)
+        evaluate(folders[0], *options, _TTA.value, out, _WEIGHTS.value)
     else:
         settings = {"by": _ENSEMBLE.value, "keep": _KEEP.value, "views": _TTA.value, "out": out}
+        settings |= {"weights": _WEIGHTS.value}
         evaluate_together(folders, *options, **settings)
     return 0
 

@@ -21,6 +21,7 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall.data import decoding, pipeline
     from jaxall.evaluation import predictions
     from jaxall.reporting import progress
+    from jaxall.training import checkpoints
     from jaxall.training import views as views_lib
 
 # port and evaluate have these flags too, and all may be imported into one process.
@@ -34,6 +35,13 @@ _TTA = flags.DEFINE_string(
     "tta",
     "none",
     "views whose probabilities are averaged: none, dihedral8, rotations:K",
+    allow_override=True,
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    "judged",
+    "raw, ema (averages over the steps, where train.ema is on), or judged: those of the two that "
+    "validation scored",
     allow_override=True,
 )
 UNREADABLE = 2  # exit code where the table was written but pictures are missing from it
@@ -70,19 +78,23 @@ def readable(paths: list[pathlib.Path]) -> tuple[list[str], list[str]]:
 
 
 def predict(
-    folder: pathlib.Path, paths: list[str], checkpoint: str, views: str = "none"
+    folder: pathlib.Path,
+    paths: list[str],
+    checkpoint: str,
+    views: str = "none",
+    weights: str = "judged",
 ) -> tuple[predictions.Predictions, list[str]]:
     """Probabilities for the pictures that decode, and a line for each that does not.
 
     Raises:
-        UserError: no run, no such checkpoint or views, no pictures, or none that decodes.
+        UserError: no run, no such checkpoint, views or weights, no pictures, or none that decodes.
     """
     console = cli.console()
     run = workdir.load(folder)
     good, bad = readable(find_pictures(paths))
     if not good:
         raise UserError(f"none of {len(bad)} pictures can be read", bad)
-    model = trained.load(run, checkpoint, views)
+    model = trained.load(run, checkpoint, views, weights)
     source = pipeline.PictureSource(
         paths=tuple(good), labels=[-1] * len(good), preprocessing=run.preprocessing
     )
@@ -102,9 +114,14 @@ def main(arguments: list[str]) -> int:
     if out.suffix.lower() in decoding.IMAGE_SUFFIXES:
         raise UserError(f"--out: {out} has the name of a picture; wanted that of a table, as a.csv")
     views_lib.find(_TTA.value)
+    checkpoints.check_weights(_WEIGHTS.value)
     runtime.configure()
     predictions, bad = predict(
-        pathlib.Path(arguments[0]), arguments[1:], _CHECKPOINT.value, _TTA.value
+        pathlib.Path(arguments[0]),
+        arguments[1:],
+        _CHECKPOINT.value,
+        _TTA.value,
+        _WEIGHTS.value,
     )
     predictions.save_csv(out)
     counts = np.bincount(predictions.predicted, minlength=len(predictions.class_names))

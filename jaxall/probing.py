@@ -78,7 +78,7 @@ def _compiler(config: config_lib.Config) -> Callable[[int], tuple[Any, Callable[
     length = plan.Plan(examples=MOST, batch_size=1, epochs=config.train.epochs)
     learner = learners.of(config, preprocessing, CLASSES, length)
     spread = parallel.Spread(config.train.parallel)
-    step: Any = spread.compile(learner.step)
+    step: Any = spread.compile(learner.widest())
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=spread.replicated),
         jax.eval_shape(learner.create),

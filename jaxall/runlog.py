@@ -12,7 +12,7 @@ from jaxall import config as config_lib
 from jaxall.data import balance, splits
 from jaxall.evaluation import scores
 from jaxall.reporting import plots, tables
-from jaxall.training import journal, plan, state
+from jaxall.training import journal, loop, plan, state
 
 CURVES = "curves.png"
 
@@ -26,6 +26,9 @@ class RunLog:
         console: the terminal.
         rate: learning rate as a function of the step.
         start: step that the run goes on from.
+
+    Attributes:
+        scale: what a plateau has left of that rate; to be set where it changes.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class RunLog:
         start: int,
     ):
         self._folder, self._config, self._console = folder, config, console
-        self._rate, self._start = rate, start
+        self._rate, self._start, self.scale = rate, start, 1.0
         self._journal = journal.Journal(folder, start) if jax.process_index() == 0 else None
 
     def __enter__(self) -> "RunLog":
@@ -48,7 +51,13 @@ class RunLog:
             self._journal.close()
 
     def header(
-        self, material: assembly.Material, length: plan.Plan, draws: balance.Draws, memory: str
+        self,
+        material: assembly.Material,
+        length: plan.Plan,
+        draws: balance.Draws,
+        lines: Sequence[str],
+        *,
+        is_over: bool = False,
     ) -> None:
         """What will be done, and the epochs so far of a run that goes on.
 
@@ -56,7 +65,8 @@ class RunLog:
             material: the pictures.
             length: of the run.
             draws: of the training pictures.
-            memory: a line on the pictures that are kept in it.
+            lines: what more there is to say.
+            is_over: whether the run has ended already.
         """
         config, split = self._config, material.split
         devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
@@ -67,11 +77,12 @@ class RunLog:
             f"{jax.device_count()} x {devices} ({config.train.parallel})\n"
             f"{material.data_set.name}: {counts} pictures, {config.split.kind} split; "
             f"{length.steps} steps of {length.batch_size}; folder {self._folder}\n"
-            f"{draws.summary()}\n{memory}"
+            f"{draws.summary()}"
         )
+        self._console.print("\n".join(lines), soft_wrap=True)
         if self._journal and not journal.read(self._folder, "sampling"):
             self._journal.write("sampling", self._start, **draws.effective_counts())
-        if self._start:
+        if self._start and not is_over:
             self._console.print(f"going on from step {self._start} of {length.steps}")
         self._console.print(tables.epoch_table(self._epochs()))
 
@@ -80,16 +91,55 @@ class RunLog:
         if self._journal:
             self._journal.write("step", number, **values, learning_rate=self._rate_at(number))
 
-    def epoch(self, number: int, record: dict[str, Any]) -> None:
-        """An epoch's scores: a record, a line of the table, and the curves."""
+    def epoch(
+        self,
+        step: int,
+        number: int,
+        epoch: loop.Epoch,
+        class_names: Sequence[str],
+        found: dict[str, Any],
+    ) -> None:
+        """An epoch's scores: a record, a line of the table, and the curves.
+
+        Args:
+            step: with which it ended.
+            number: from 1.
+            epoch: what its steps were.
+            class_names: in the order of the logits.
+            found: the scores of the validation side.
+        """
         if self._journal:
-            self._journal.write("epoch", number, **record, learning_rate=self._rate_at(number))
-            records = self._epochs()
+            record = {
+                "epoch": min(number, self._config.train.epochs),
+                **of_training(epoch.tally, class_names),
+                **flat("validation", found),
+                **of_time(epoch.seconds, epoch.waited, epoch.pictures),
+            }
+            self._journal.write("epoch", step, **record, learning_rate=self._rate_at(step))
+            epochs = self._epochs()
             key = f"validation_{self._config.train.best_by}"
-            best = scores.best(records, key)
-            mark = 0 if best == len(records) - 1 else None
-            self._console.print(tables.epoch_table(records[-1:], mark, show_header=False))
-            plots.learning_curves(records, self._folder / CURVES, best_by=key)
+            best = scores.best(epochs, key)
+            mark = 0 if best == len(epochs) - 1 else None
+            self._console.print(tables.epoch_table(epochs[-1:], mark, show_header=False))
+            plots.learning_curves(epochs, self._folder / CURVES, best_by=key)
+
+    def ended(self, stopped: int | None, *, is_new: bool) -> None:
+        """Why there are no more epochs.
+
+        Args:
+            stopped: the epoch after which the run ended early, if it did.
+            is_new: whether it was trained at all since the start.
+        """
+        settings = self._config.train
+        if stopped:
+            why = f"stopped early at epoch {stopped}"
+            since = f": {settings.patience} epochs without a better validation {settings.best_by}"
+        else:
+            why, since = f"all {settings.epochs:g} epochs are done", ""
+        if not is_new:
+            self._console.print(f"nothing left to do: {why}{since}")
+        elif stopped:
+            self._console.print(f"{why}{since}")
 
     def footer(self, best: int | None) -> None:
         """Where everything is."""
@@ -103,7 +153,7 @@ class RunLog:
         return journal.read(self._folder, "epoch")
 
     def _rate_at(self, number: int) -> float:
-        return float(self._rate(number - 1))
+        return float(self._rate(number - 1)) * self.scale
 
 
 def of_training(tally: state.Tally, class_names: Sequence[str]) -> dict[str, Any]:

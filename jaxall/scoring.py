@@ -12,6 +12,7 @@ from jaxall.evaluation import intervals, subjects
 from jaxall.evaluation import predictions as predictions_lib
 from jaxall.evaluation import scores as scores_lib
 from jaxall.reporting import by_subject, plots, reliability, tables
+from jaxall.training import checkpoints
 from jaxall.training import views as views_lib
 
 FOLDER = "evaluation"
@@ -27,10 +28,15 @@ class Scored(NamedTuple):
 
 
 def folder_of(
-    run_folder: pathlib.Path, side: str, step: int, views: str = views_lib.NONE
+    run_folder: pathlib.Path,
+    side: str,
+    step: int,
+    views: str = views_lib.NONE,
+    weights: str = checkpoints.WEIGHTS[0],
 ) -> pathlib.Path:
-    """Where the scores of a checkpoint on one side lie, by the views that it saw."""
-    tail = "" if views == views_lib.NONE else f"-{views.replace(':', '')}"
+    """Where the scores of a checkpoint on one side lie, by its weights and the views it saw."""
+    tail = "" if weights == checkpoints.WEIGHTS[0] else f"-{weights}"
+    tail += "" if views == views_lib.NONE else f"-{views.replace(':', '')}"
     return run_folder / FOLDER / f"{side}-step{step}{tail}"
 
 
@@ -51,7 +57,8 @@ def score(
     """
     known = facts(run, side)
     split = run.config.split.kind
-    tail = "" if model.views == views_lib.NONE else f", {model.views}"
+    tail = "" if model.weights == checkpoints.WEIGHTS[0] else f", {model.weights} weights"
+    tail += "" if model.views == views_lib.NONE else f", {model.views}"
     record = {
         "title": f"{run.config.name}, {side} side ({split} split), step {model.step}{tail}",
         "run": run.config.name,
@@ -59,11 +66,12 @@ def score(
         "side": side,
         "split": split,
         "checkpoint": model.step,
+        "weights_kind": model.weights,
         "tta": model.views,
         **known,
     }
     found = predict(material, model, side, progress)
-    own = folder_of(run.workdir, side, model.step, model.views)
+    own = folder_of(run.workdir, side, model.step, model.views, model.weights)
     return write(found, record, target or own)
 
 

@@ -6,14 +6,8 @@ python -m jaxall.train --config configs/densenet201.py --workdir runs/a --config
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import pathlib
-import signal
-import sys
-import threading
-import time
 from collections.abc import Callable
-from typing import Any
 
 from absl import flags
 from etils import epy
@@ -24,15 +18,23 @@ from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
     import jax
-    from jax.experimental import multihost_utils
 
-    from jaxall import assembly, folds, learners, models, probing, runlog, runtime, trained, workdir
+    from jaxall import (
+        assembly,
+        finding,
+        folds,
+        judging,
+        learners,
+        probing,
+        runlog,
+        runtime,
+        stopping,
+        workdir,
+    )
     from jaxall import config as config_lib
-    from jaxall.data import keeping, pipeline
-    from jaxall.evaluation import scores
+    from jaxall.data import keeping
     from jaxall.reporting import progress
-    from jaxall.training import checkpoints, infer, loop, optim, parallel, plan, state, watch
-    from jaxall.weights import initial
+    from jaxall.training import checkpoints, infer, loop, parallel, plan, plateau, state, watch
 
 _CONFIG = config_flag.define()
 flags.declare_key_flag("config")
@@ -44,6 +46,7 @@ _PROCESSES = flags.DEFINE_integer("processes", 1, "number of processes of a mult
 _PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
 _FOLDS = flags.DEFINE_bool("folds", False, "train and score a run for each fold of the split")
 _PROBE = flags.DEFINE_bool("probe-batch", False, "only say how large a batch fits; writes nothing")
+_FIND = flags.DEFINE_bool("find-lr", False, "only look for a learning rate; trains no further")
 
 
 def train(
@@ -69,7 +72,7 @@ def train(
     # What is learned, and from what.
     parallel.check_batch_size(config.train.batch_size, config.train.accumulate)
     material = assembly.open_or_begin(config, folder, console)
-    spec, class_names = models.find(config.model.name), material.data_set.class_names
+    class_names = material.data_set.class_names
     sources = material.source("train"), material.source("validation")
     source, validation = keeping.keep(sources, config.loader)
     draws = material.draws(config.balance)
@@ -77,39 +80,26 @@ def train(
         examples=draws.epoch, batch_size=config.train.batch_size, epochs=config.train.epochs
     )
 
-    # The network, its step, and the state they start from or had come to.
+    # The network, its steps, and the state they start from or had come to.
     learner = learners.of(
         config, material.preprocessing, len(class_names), length, draws.class_counts
     )
     predictor = infer.Predictor(learner.module.apply, material.preprocessing.normalise)
     spread = parallel.Spread(config.train.parallel)
     store = checkpoints.Checkpoints(folder, spread)
-    with contextlib.ExitStack() as undo:  # the store must not stay open behind a refusal
-        undo.enter_context(store)
-        if store.latest is None:
-            current = spread.start(learner.create, _initial_weights(config, spec, console))
-        else:
-            current = store.restore(jax.eval_shape(learner.create))
-        undo.pop_all()
+    current = _begun(config, learner, spread, store, console)
     start = int(current.step)
 
     # Epochs: train, validate, write down, keep.
-    log = runlog.RunLog(folder, config, console, optim.learning_rate(config.optim, length), start)
-    log.header(material, length, draws, keeping.report(sources, config.loader))
-    batches = pipeline.train_batches(
-        source,
-        transforms=config.augmentation,
-        batch_size=config.train.batch_size,
-        seed=config.seed,
-        order=draws.order(batch_size=length.batch_size, seed=config.seed),
-        start_step=start,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        settings=config.loader,
-    )
+    judge = judging.Judge(config, folder, material, validation, predictor, start)
+    log = runlog.RunLog(folder, config, console, learner.rate, start)
+    memory = keeping.report(sources, config.loader)
+    is_over = start == length.steps or judge.stopped is not None
+    log.header(material, length, draws, [memory, *learner.describe()], is_over=is_over)
+    batches = learners.batches(config, source, draws, start)
     with store, batches, log:
         run = loop.Loop(
-            step=spread.compile(learner.step),
+            step_at=learner.steps(spread),
             spread=spread,
             batches=batches,
             store=store,
@@ -119,36 +109,36 @@ def train(
             must_stop=watch_for_stop(),  # before the first step there is nothing to save
         )
         for number, end in enumerate(length.epoch_ends(), 1):
-            if end <= start:
+            if end <= start or judge.stopped:
                 continue
-            begun, first = time.monotonic(), int(current.step)
-            pictures = (end - first) * length.batch_size
+            log.scale, first = plateau.scale_of(current.opt_state), int(current.step)
             label = f"epoch {number}" if first > start else f"epoch {number}, compiling first"
-            with progress.bar(console, label, pictures, "images") as report:
-                current, waited = run.run(current, end, report)
-            seconds = time.monotonic() - begun
-            tally = jax.device_get(current.tally)
-            empty = spread.place(state.empty_tally(len(class_names)))
-            current = dataclasses.replace(current, tally=empty)
-            judged = trained.predict(
-                predictor,
-                {"params": current.params, "batch_stats": current.batch_stats},
-                validation,
-                names=material.names("validation"),
-                subjects=material.subjects("validation"),
-                class_names=class_names,
-                settings=config.loader,
-            )
-            found = scores.from_predictions(judged)
-            record = {
-                "epoch": min(number, config.train.epochs),
-                **runlog.of_training(tally, class_names),
-                **runlog.flat("validation", found),
-                **runlog.of_time(seconds, waited, pictures),
-            }
-            log.epoch(end, record)
+            with progress.bar(console, label, (end - first) * length.batch_size, "images") as bar:
+                current, epoch = run.epoch(current, end, bar)
+            found = judge(current)
+            log.epoch(end, number, epoch, class_names, found)
+            current = judge.react(current, found, spread)
             store.save(current, end, {"score": found[config.train.best_by], "loss": found["loss"]})
+    log.ended(judge.stopped, is_new=not is_over)
     log.footer(store.best)
+
+
+def _begun(
+    config: config_lib.Config,
+    learner: learners.Learner,
+    spread: parallel.Spread,
+    store: checkpoints.Checkpoints,
+    console: rich_console.Console,
+) -> state.TrainState:
+    """The newest state of the run, or the one that it starts from."""
+    with contextlib.ExitStack() as undo:  # the store must not stay open behind a refusal
+        undo.enter_context(store)
+        if store.latest is None:
+            current = spread.start(learner.create, learners.initial_weights(config, console))
+        else:
+            current = store.restore(jax.eval_shape(learner.create))
+        undo.pop_all()
+    return current
 
 
 def cross_validate(
@@ -179,48 +169,6 @@ def cross_validate(
     folds.show(folds.summarise(folder, len(configs)), folder, console)
 
 
-def _initial_weights(
-    config: config_lib.Config, spec: models.ModelSpec, console: rich_console.Console
-) -> Any:
-    official = models.official(spec, config.model.init)
-    with progress.download_bar(console, official.file if official else "") as report:
-        return initial.load(config.model.init, spec, runtime.cache_dir(), report)
-
-
-class StopRequests:
-    """SIGTERM or Ctrl-C: the step under way is finished, and the state saved.
-
-    Attributes:
-        exit_code: 128 and the signal's number, once one has come.
-    """
-
-    def __init__(self) -> None:
-        self.exit_code = 128 + signal.SIGTERM
-        self._asked = threading.Event()  # one for all folds: between two runs nothing is lost
-
-    def watch(self) -> Callable[[int], bool]:
-        """Whether to stop; the hosts of a pod agree on the step after which they do."""
-        asked = self._asked
-
-        def ask(number: int, _frame: object) -> None:
-            self.exit_code = 128 + number
-            asked.set()
-            if number == signal.SIGINT:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                print("stopping after this step; Ctrl-C again: at once", file=sys.stderr)
-
-        def agree(step: int) -> bool:
-            if multihost_utils.reached_preemption_sync_point(step):  # true at that one step only
-                asked.set()
-            return asked.is_set()
-
-        if jax.process_count() > 1:
-            return agree
-        signal.signal(signal.SIGTERM, ask)
-        signal.signal(signal.SIGINT, ask)
-        return lambda step: asked.is_set()
-
-
 def main(arguments: list[str]) -> int:
     """The command; returns its exit code."""
     if arguments:
@@ -235,10 +183,12 @@ def main(arguments: list[str]) -> int:
     if _PROBE.value:
         probing.largest_batch(config, console)
         return 0
-    requests = StopRequests()
+    requests = stopping.StopRequests()
     try:
         with workdir.locked(folder) if is_first else contextlib.nullcontext():
-            if _FOLDS.value:
+            if _FIND.value:
+                finding.learning_rate(config, folder, console)
+            elif _FOLDS.value:
                 cross_validate(config, folder, console, requests.watch)
             else:
                 train(config, folder, console, requests.watch)

@@ -26,6 +26,7 @@ class Trained:
         variables: {"params", "batch_stats"}.
         predictor: the compiled network.
         views: what it sees of a picture, see `training.views`.
+        weights: which of the checkpoint's, see `checkpoints.load_variables`.
     """
 
     run: workdir.Run
@@ -33,6 +34,7 @@ class Trained:
     variables: Any
     predictor: infer.Predictor
     views: str = views_lib.NONE
+    weights: str = checkpoints.WEIGHTS[0]
 
     def predict(
         self,
@@ -54,11 +56,17 @@ class Trained:
         )
 
 
-def load(run: workdir.Run, which: str, views: str = views_lib.NONE) -> Trained:
+def load(
+    run: workdir.Run,
+    which: str,
+    views: str = views_lib.NONE,
+    weights: str = checkpoints.WEIGHTS[0],
+) -> Trained:
     """Restores the checkpoint "best", "latest" or of a step.
 
     Raises:
-        UserError: there is no such checkpoint, or it doesn't fit the model; or no such views.
+        UserError: there is no such checkpoint, or it doesn't fit the model, or has no averaged
+            weights; or no such views.
     """
     step = checkpoints.find(run.workdir, which)
     settings = run.config.model
@@ -72,9 +80,10 @@ def load(run: workdir.Run, which: str, views: str = views_lib.NONE) -> Trained:
     return Trained(
         run=run,
         step=step,
-        variables=checkpoints.load_variables(run.workdir, step, dict(abstract)),
+        variables=checkpoints.load_variables(run.workdir, step, dict(abstract), weights),
         predictor=infer.Predictor(module.apply, run.preprocessing.normalise, views=views),
         views=views,
+        weights=weights,
     )
 
 

@@ -1,15 +1,14 @@
 """Every file of configs/: loaded, checked, its network built, one of its steps traced."""
 
 import ast
-import functools
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxall import assembly, config_flag, models
-from jaxall.training import losses, optim, parallel, plan, state, steps
+from jaxall import assembly, config_flag, learners
+from jaxall.training import parallel, plan
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 CLASSES = 4
@@ -40,22 +39,12 @@ def test_a_config_can_be_loaded_and_is_possible(file):
 
 def test_a_step_of_a_config_has_the_shapes_that_it_must_have(file):
     config = config_flag.load(str(file))
-    spec, size = models.find(config.model.name), assembly.preprocessing_of(config).image_size
+    preprocessing = assembly.preprocessing_of(config)
+    size = preprocessing.image_size
     length = plan.Plan(
         examples=1000, batch_size=config.train.batch_size, epochs=config.train.epochs
     )
-    optimizer = optim.optimizer(config.optim, length)
-    loss = losses.make(config.loss, (30, 10, 20, 40))
-    module = models.build(spec, config.model, CLASSES)
-    create = functools.partial(
-        state.create, module, optimizer, image_size=size, classes=CLASSES, seed=config.seed
-    )
-    synced = models.build(spec, config.model, CLASSES, axis_name=steps.AXIS)
-    apply = (synced if config.train.sync_batch_norm else module).apply
-    normalise = assembly.preprocessing_of(config).normalise
-    step = steps.make_train_step(
-        apply, optimizer, normalise, seed=config.seed, loss=loss, mixed=config.mixing
-    )
+    learner = learners.of(config, preprocessing, CLASSES, length, (30, 10, 20, 40))
     share = config.train.batch_size // jax.device_count()
     lead = (
         (jax.device_count(), share)
@@ -67,10 +56,14 @@ def test_a_step_of_a_config_has_the_shapes_that_it_must_have(file):
         "label": jax.ShapeDtypeStruct(lead, jnp.int32),
         "position": jax.ShapeDtypeStruct(lead, jnp.int32),
     }
-    before = jax.eval_shape(create)
+    before = jax.eval_shape(learner.create)
     spread = parallel.Spread(config.train.parallel)
-    after, metrics = jax.eval_shape(spread.compile(step), before, batch)
+    for program in learner.programs:
+        after, metrics = jax.eval_shape(spread.compile(program), before, batch)
+        check(before, after, metrics)
 
+
+def check(before, after, metrics):
     assert jax.tree.structure(after) == jax.tree.structure(before)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
         lambda x: (x.shape, x.dtype), before

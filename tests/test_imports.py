@@ -56,7 +56,16 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("config", "workdir", "models", "data", "evaluation", "reporting"),
         ("jax", "numpy", "rich"),
     ),
-    "learners": (("config", "models", "data", "training"), ("flax", "numpy")),
+    "learners": (
+        ("config", "models", "data", "reporting", "runtime", "training", "weights"),
+        ("flax", "jax", "numpy", "optax", "rich"),
+    ),
+    "judging": (("assembly", "config", "data", "evaluation", "trained", "training"), ()),
+    "stopping": ((), ("jax",)),
+    "finding": (
+        ("assembly", "config", "data", "learners", "reporting", "training"),
+        ("jax", "numpy", "rich"),
+    ),
     "preparing": (("data", "reporting"), ("rich",)),
     "audits": (("workdir", "data", "reporting"), ("numpy", "rich")),
     "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),

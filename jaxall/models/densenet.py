@@ -68,21 +68,22 @@ class DenseBlock(nn.Module):
 
     def _train(self, x: jax.Array, names: list[str]) -> jax.Array:
         """The same layers with the batch's statistics, as one operation."""
-        params, stats = self.variables["params"], self.variables["batch_stats"]
+        params, stats = self.variables["params"], self.variables.get("batch_stats", {})
         given = [_parameters(params[name]) for name in names]
-        output = dense_block.dense_block(x, given, layers.EPSILON, self.axis_name)
+        held = self.variables.get(layers.HELD, {})
+        frozen = [_held(held.get(name, {})) for name in names]
+        output = dense_block.dense_block(x, given, layers.EPSILON, self.axis_name, frozen)
         count = moments.count(x.shape, self.axis_name)
         for name, inner in zip(names, output.inner, strict=True):
-            own = stats[name]
-            channels = len(own["norm1"]["mean"])
-            outer = moments.Moments(*(values[:channels] for values in output.moments))
-            new = {
-                norm: layers.updated(
-                    moments.Moments(**own[norm]), found, count, layers.MOMENTUM
-                )._asdict()
-                for norm, found in (("norm1", outer), ("norm2", inner))
-            }
-            self.put_variable("batch_stats", name, new)
+            new = {}
+            for norm, values in stats.get(name, {}).items():
+                old = moments.Moments(**values)
+                found = inner if norm == "norm2" else output.moments
+                assert found is not None  # what is not held was taken
+                own = moments.Moments(*(x[: len(old.mean)] for x in found))
+                new[norm] = layers.updated(old, own, count, layers.MOMENTUM)._asdict()
+            if new:
+                self.put_variable("batch_stats", name, new)
         return output.maps
 
 
@@ -95,6 +96,13 @@ def _parameters(layer: Any) -> dense_block.Layer:
         bias2=layer["norm2"]["bias"],
         kernel2=layer["conv2"]["kernel"],
     )
+
+
+def _held(layer: Any) -> dense_block.Held:
+    """Of what lies of a layer in the collection of held statistics."""
+    names = {"norm1": "outer", "norm2": "inner"}
+    given = {names[norm]: moments.Moments(**values) for norm, values in layer.items()}
+    return dense_block.Held(**given)
 
 
 class Transition(nn.Module):

@@ -16,6 +16,10 @@ from jaxall.ops.moments import Moments
 
 MOMENTUM, EPSILON = 0.9, 1e-5  # of batch normalisation; torch's defaults (its momentum is 0.1)
 
+# Collection of the statistics that training leaves alone: a norm whose own lie there uses them as
+# they are. The others' lie in "batch_stats".
+HELD = "held_batch_stats"
+
 # Name of a norm's sown output before its activation, which is what torch's norm layer gives.
 NORMALISED = "normalised"
 
@@ -57,27 +61,24 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Uses the batch's statistics and updates the running ones if `train`."""
+        """Uses the batch's statistics and updates the running ones if `train`, unless held."""
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        is_held = self.has_variable(HELD, "mean")
+        collection = HELD if is_held else "batch_stats"
+        running_mean = self.variable(collection, "mean", jnp.zeros, (channels,), jnp.float32)
+        running_var = self.variable(collection, "var", jnp.ones, (channels,), jnp.float32)
         running = Moments(running_mean.value, running_var.value)
         if not train:
             z = moments.normalise(x, running, scale, bias, self.epsilon, jnp.float32)
             self.sow("intermediates", NORMALISED, z)
             return batch_norm.activate(z, self.activation).astype(self.dtype)
+        options = {"epsilon": self.epsilon, "activation": self.activation, "dtype": self.dtype}
+        if is_held:
+            return batch_norm.norm_held(x, running, scale, bias, **options)
         axis_name = None if self.is_initializing() else self.axis_name
-        y, found = batch_norm.batch_norm(
-            x,
-            scale,
-            bias,
-            epsilon=self.epsilon,
-            activation=self.activation,
-            axis_name=axis_name,
-            dtype=self.dtype,
-        )
+        y, found = batch_norm.batch_norm(x, scale, bias, axis_name=axis_name, **options)
         if not self.is_initializing():
             count = moments.count(x.shape, axis_name)
             running_mean.value, running_var.value = updated(running, found, count, self.momentum)

@@ -80,6 +80,57 @@ def _backward(
 _batch_norm.defvjp(_forward, _backward)
 
 
+def norm_held(
+    x: jax.Array,
+    of: Moments,
+    scale: jax.Array,
+    bias: jax.Array,
+    *,
+    epsilon: float,
+    activation: str,
+    dtype: Any,
+) -> jax.Array:
+    """Normalises with given statistics, which take part in no gradient, and activates.
+
+    Args:
+        x: [...,C].
+        of: the statistics.
+        scale: [C] float32.
+        bias: [C] float32.
+        epsilon: added to every variance.
+        activation: of `ACTIVATIONS`.
+        dtype: of the output.
+    """
+    options = (epsilon, activation, None, jnp.dtype(dtype))
+    return cast(jax.Array, _norm_held(x, of, scale, bias, options))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _norm_held(
+    x: jax.Array, of: Moments, scale: jax.Array, bias: jax.Array, options: _Options
+) -> jax.Array:
+    epsilon, activation, _, dtype = options
+    return norm_act(x, of, scale, bias, epsilon, activation, dtype)
+
+
+def _forward_held(
+    x: jax.Array, of: Moments, scale: jax.Array, bias: jax.Array, options: _Options
+) -> tuple[jax.Array, _Residuals]:
+    return _norm_held(x, of, scale, bias, options), (x, scale, bias, of)
+
+
+def _backward_held(
+    options: _Options, residuals: _Residuals, gradient: jax.Array
+) -> tuple[jax.Array, None, jax.Array, jax.Array]:
+    epsilon, activation, *_ = options
+    x, scale, bias, of = residuals
+    by_x, by_scale, by_bias, _ = norm_act_vjp(x, of, scale, bias, epsilon, activation, gradient)
+    return by_x, None, by_scale, by_bias
+
+
+_norm_held.defvjp(_forward_held, _backward_held)
+
+
 def activate(x: jax.Array, activation: str) -> jax.Array:
     """[...] -> [...]; `activation` is of `ACTIVATIONS`."""
     if activation == "silu":

@@ -18,6 +18,7 @@ from jaxall.training.state import TrainState
 
 FOLDER = "checkpoints"
 LATEST = 2
+WEIGHTS = ("judged", "ema", "raw")
 # What Orbax raises for files that are cut, emptied, gone, or another tree's, and for a full disk.
 _UNREADABLE = (LookupError, OSError, TypeError, ValueError)
 
@@ -155,17 +156,27 @@ def find(workdir: pathlib.Path, which: str) -> int:
     )
 
 
-def load_variables(workdir: pathlib.Path, step: int, abstract: Any) -> Any:
+def check_weights(weights: str) -> None:
+    """Raises UserError for weights that `load_variables` does not know."""
+    if weights not in WEIGHTS:
+        raise UserError(f"--weights is one of {', '.join(WEIGHTS)}; got {weights!r}")
+
+
+def load_variables(
+    workdir: pathlib.Path, step: int, abstract: Any, weights: str = WEIGHTS[0]
+) -> Any:
     """Only what inference needs: {"params": ..., "batch_stats": ...} on one device.
 
     Args:
         workdir: of the run.
         step: of the checkpoint.
         abstract: the variables' shapes and types.
+        weights: "ema" for the averages, "raw" for those of the last step, "judged" for those that
+            were validated: the averages where the run kept some.
 
     Raises:
         UserError: the checkpoint can't be read, or holds other names or shapes than `abstract`;
-            its details name each.
+            its details name each; or has no averages.
     """
     path = (workdir / FOLDER / str(step)).absolute()
     target = _at(abstract, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
@@ -175,10 +186,17 @@ def load_variables(workdir: pathlib.Path, step: int, abstract: Any) -> Any:
         # A partial load hands back names that the checkpoint lacks as the request itself, and
         # passes over those that it has beyond the request: both are looked for beforehand.
         tree = ocp.metadata(str(path)).metadata
+        is_averaged = "ema" in tree if weights == "judged" else weights == "ema"
+        if is_averaged and "ema" not in tree:
+            raise UserError(f"checkpoint {path} has no averaged weights: train.ema was 0")
+        tree, target = (tree["ema"], {"ema": target}) if is_averaged else (tree, target)
         problems = state_lib.mismatches({name: tree[name] for name in abstract}, abstract)
         if not problems:
             with partial:
-                return ocp.load(str(path), target)
+                found = ocp.load(str(path), target)
+            return found["ema"] if is_averaged else found
+    except UserError:
+        raise
     except _UNREADABLE as error:
         raise UserError(f"checkpoint {path} can't be read ({_reason(error)})") from error
     raise UserError(

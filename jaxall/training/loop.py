@@ -4,8 +4,10 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 
+import jax
+
 from jaxall.training import checkpoints, parallel, steps, watch
-from jaxall.training.state import TrainState, check_finite
+from jaxall.training.state import Tally, TrainState, check_finite, empty_tally
 
 
 class Terminated(Exception):
@@ -13,11 +15,28 @@ class Terminated(Exception):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What an epoch's steps were.
+
+    Attributes:
+        tally: of its pictures, on the host.
+        pictures: how many were seen since the start or continuation of the run, on all hosts.
+        seconds: that they took.
+        waited: of these, how many waiting for batches took.
+    """
+
+    tally: Tally
+    pictures: int
+    seconds: float
+    waited: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Loop:
     """What the steps of a run share.
 
     Attributes:
-        step: compiled by `spread`.
+        step_at: the program, compiled by `spread`, of the step of a number; they count from 1.
         spread: lays batches out for it.
         batches: this host's shares of the global batches, from the state's step on.
         store: where the state is saved inside an epoch.
@@ -28,7 +47,7 @@ class Loop:
             answer once given stands.
     """
 
-    step: steps.TrainStep
+    step_at: Callable[[int], steps.TrainStep]
     spread: parallel.Spread
     batches: Iterator[steps.Batch]
     store: checkpoints.Checkpoints
@@ -36,6 +55,19 @@ class Loop:
     batch_size: int
     checkpoint_every: int
     must_stop: Callable[[int], bool]
+
+    def epoch(
+        self, state: TrainState, until: int, progress: Callable[[float], None]
+    ) -> tuple[TrainState, Epoch]:
+        """As `run`, for the steps that end an epoch; the new state's tally is empty."""
+        begun, first = time.monotonic(), int(state.step)
+        state, waited = self.run(state, until, progress)
+        seconds = time.monotonic() - begun
+        tally = jax.device_get(state.tally)
+        empty = self.spread.place(empty_tally(len(tally.confusion)))
+        pictures = (until - first) * self.batch_size
+        epoch = Epoch(tally=tally, pictures=pictures, seconds=seconds, waited=waited)
+        return dataclasses.replace(state, tally=empty), epoch
 
     def run(
         self, state: TrainState, until: int, progress: Callable[[float], None]
@@ -58,7 +90,7 @@ class Loop:
         first = int(state.step)
         batch, waited = self._fetch({}) if first < until else ({}, 0.0)
         for number in range(first + 1, until + 1):
-            state, metrics = self.step(state, batch)
+            state, metrics = self.step_at(number)(state, batch)
             self.watch.push(number, metrics)
             progress((number - first) * self.batch_size)
             # A stop at `until` waits for the caller, whose epoch ends there, and the step after.

@@ -2,6 +2,7 @@
 
 Adam: Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980
 AdamW: Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101
+One cycle: Smith & Topin, 2018, https://arxiv.org/abs/1708.07120
 """
 
 import dataclasses
@@ -16,10 +17,16 @@ import jax.numpy as jnp
 import optax
 
 from jaxall import errors
+from jaxall.training import groups as groups_lib
+from jaxall.training import plateau
+from jaxall.training.groups import Group
 from jaxall.training.plan import Plan
 
 OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("constant", "cosine", "step")
+SCHEDULES = ("constant", "cosine", "step", "one_cycle", "plateau")
+# Of one cycle, torch's: the rate begins at the peak divided by the first, and ends at what it began
+# with divided by the second.
+CYCLE_FROM, CYCLE_TO = 25.0, 1e4
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -33,9 +40,16 @@ class OptimSettings:
         weight_decay: 0 for none.
         decay_norms_and_biases: whether scales and biases decay too, as torch's optimisers do.
         clip_norm: largest global norm of the gradient, before weight decay; 0 for no limit.
-        schedule: "constant", "cosine" (to 0 at the end) or "step".
+        schedule: "constant", "cosine" (to 0 at the end), "step", "one_cycle" (up to the learning
+            rate and down again over the whole run) or "plateau" (constant until train.best_by no
+            longer rises).
         warmup_epochs: linear from 0.
         step_epochs: when the "step" schedule multiplies the rate by `step_factor`.
+        step_factor: "plateau" multiplies by it too.
+        cycle_peak: share of the run after which "one_cycle" is at its peak.
+        plateau_patience: epochs without a better score that "plateau" bears before it steps.
+        groups: parameters with learning rates of their own, as multiples of the others'; of several
+            that a parameter is of the last counts.
     """
 
     name: str = "adam"
@@ -47,6 +61,9 @@ class OptimSettings:
     warmup_epochs: float = 0.0
     step_epochs: tuple[float, ...] = ()
     step_factor: float = 0.1
+    cycle_peak: float = 0.3
+    plateau_patience: int = 5
+    groups: tuple[Group, ...] = ()
 
     def validate(self) -> None:
         """Raises UserError naming every impossible field, what it may be, and what came."""
@@ -73,12 +90,28 @@ class OptimSettings:
                 "optim.step_epochs ascend from the end of the warm-up; got "
                 f"{steps} with warmup_epochs {self.warmup_epochs}"
             )
+        if not 0 < self.cycle_peak < 1:
+            yield f"optim.cycle_peak is above 0 and below 1; got {self.cycle_peak:g}"
+        if self.schedule == "one_cycle" and self.warmup_epochs:
+            yield (
+                "optim.schedule='one_cycle' warms up by itself: optim.warmup_epochs is 0; got "
+                f"{self.warmup_epochs:g}"
+            )
+        if self.plateau_patience < max(0.0, self.warmup_epochs * (self.schedule == "plateau")):
+            yield (
+                "optim.plateau_patience is at least 0 and outlasts optim.warmup_epochs; got "
+                f"{self.plateau_patience} and {self.warmup_epochs:g}"
+            )
+        for index, group in enumerate(self.groups):
+            yield from group.problems(f"optim.groups[{index}]")
 
 
 def learning_rate(settings: OptimSettings, plan: Plan) -> optax.Schedule:
-    """The rate as a function of the step."""
+    """The rate as a function of the step, before what a plateau or a group makes of it."""
     peak = settings.learning_rate
     warmup = plan.step_at(settings.warmup_epochs)
+    if settings.schedule == "one_cycle":
+        return one_cycle(peak, plan.steps, settings.cycle_peak)
     if settings.schedule == "cosine":
         main = optax.cosine_decay_schedule(peak, max(plan.steps - warmup, 1))
     elif settings.schedule == "step":
@@ -92,14 +125,51 @@ def learning_rate(settings: OptimSettings, plan: Plan) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
 
 
-def optimizer(settings: OptimSettings, plan: Plan) -> optax.GradientTransformation:
+def one_cycle(peak: float, steps: int, share: float) -> optax.Schedule:
+    """Half a cosine up to the peak and half a one down, over all steps.
+
+    As torch.optim.lr_scheduler.OneCycleLR with anneal_strategy="cos" and cycle_momentum=False.
+
+    Args:
+        peak: the highest rate.
+        steps: of the whole run.
+        share: of the run, on the way up.
+    """
+    start = peak / CYCLE_FROM
+    top, last = share * steps - 1, steps - 1
+
+    def between(first: float, second: float, way: jax.Array) -> jax.Array:
+        return second + (first - second) / 2 * (1 + jnp.cos(jnp.pi * jnp.clip(way, 0, 1)))
+
+    def rate(step: Any) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        up = between(start, peak, step / (top or 1))
+        down = between(peak, start / CYCLE_TO, (step - top) / (last - top))
+        return jnp.where(step <= top, up, down)
+
+    return rate
+
+
+def optimizer(
+    settings: OptimSettings,
+    plan: Plan,
+    *,
+    factor: float = 1.0,
+    rate: optax.Schedule | None = None,
+) -> optax.GradientTransformation:
     """Clipping first, then the optimiser with its decay: the order of a torch training loop.
+
+    Args:
+        settings: validated here.
+        plan: the run's length.
+        factor: multiplies the rate; the state's tree is the same for all.
+        rate: as a function of the step; the settings' if None.
 
     Raises:
         UserError: an impossible setting.
     """
     settings.validate()
-    rate = learning_rate(settings, plan)
+    rate = _times(factor, rate or learning_rate(settings, plan))
     mask = None if settings.decay_norms_and_biases else _is_kernel
     parts = [_clip(settings.clip_norm)] if settings.clip_norm else []
     if settings.name == "adamw":
@@ -107,7 +177,29 @@ def optimizer(settings: OptimSettings, plan: Plan) -> optax.GradientTransformati
     else:
         parts.append(optax.add_decayed_weights(settings.weight_decay, mask))
         parts.append(optax.adam(rate))
+    if settings.groups:
+        parts.append(groups_lib.scale_updates(settings.groups))
+    if settings.schedule == "plateau":
+        parts.append(plateau.scale_updates())
     return optax.chain(*parts)
+
+
+def _times(factor: float, rate: optax.Schedule) -> optax.Schedule:
+    return rate if factor == 1 else lambda step: factor * rate(step)
+
+
+def restarted(fresh: Any, opt_state: Any) -> Any:
+    """The state with Adam's moments and their count from a fresh one; schedules go on.
+
+    What was frozen has no moments yet: under a count that has grown, Adam would take them for
+    settled, and its first steps would be up to six times too long.
+    """
+    return jax.tree.map(
+        lambda new, old: new if isinstance(new, optax.ScaleByAdamState) else old,
+        fresh,
+        opt_state,
+        is_leaf=lambda x: isinstance(x, optax.ScaleByAdamState),
+    )
 
 
 def global_norm(gradients: Any) -> jax.Array:

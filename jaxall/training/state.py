@@ -1,7 +1,7 @@
 """What a run consists of between two steps, and how it starts."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import flax.struct
 import jax
@@ -36,6 +36,53 @@ class TrainState:
     opt_state: Any
     tally: Tally
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What is validated: {"params", "batch_stats"}."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+    def after(self, decay: float, **changes: Any) -> Self:
+        """The state after a step with these new fields; `decay` is that of averages, if any."""
+        del decay
+        return dataclasses.replace(self, **changes)
+
+    def starting_from(self, **collections: Any) -> Self:
+        """The fresh state with these "params" and "batch_stats" instead of its own."""
+        return dataclasses.replace(self, **collections)
+
+
+@flax.struct.dataclass
+class AveragedState(TrainState):
+    """A state that keeps running averages of weights and statistics, which are what is validated.
+
+    Apart from `TrainState`, so that checkpoints of runs without averages have no place for them.
+
+    Attributes:
+        ema: {"params", "batch_stats"}.
+    """
+
+    ema: Any
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The averages."""
+        return self.ema
+
+    def after(self, decay: float, **changes: Any) -> Self:
+        """With averages that first follow closely: the decay is at most (1 + t) / (10 + t).
+
+        What keeps its bits keeps them on the average.
+        """
+        share = 1 - jnp.minimum(decay, (1 + self.step) / (10 + self.step))
+        new = super().after(decay, **changes)
+        latest = {"params": new.params, "batch_stats": new.batch_stats}
+        ema = jax.tree.map(lambda old, x: old + share * (x - old), self.ema, latest)
+        return dataclasses.replace(new, ema=ema)
+
+    def starting_from(self, **collections: Any) -> Self:
+        """The averages start from there as well."""
+        return dataclasses.replace(self, **collections, ema=jax.tree.map(jnp.copy, collections))
+
 
 def empty_tally(classes: int) -> Tally:
     """Nothing seen yet."""
@@ -49,6 +96,7 @@ def create(
     image_size: int,
     classes: int,
     seed: int,
+    is_averaged: bool = False,
 ) -> TrainState:
     """A fresh state with random weights; pure, so it can be traced under `jax.eval_shape`.
 
@@ -58,13 +106,17 @@ def create(
     key = jax.random.fold_in(jax.random.key(seed), 0)  # 1 is the dropout keys' in steps.py
     variables = module.init(key, image, train=False)
     params = variables["params"]
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
-        tally=empty_tally(classes),
-    )
+    fields = {
+        "step": jnp.zeros((), jnp.int32),
+        "params": params,
+        "batch_stats": variables.get("batch_stats", {}),
+        "opt_state": optimizer.init(params),
+        "tally": empty_tally(classes),
+    }
+    if not is_averaged:
+        return TrainState(**fields)
+    averages = {name: jax.tree.map(jnp.copy, fields[name]) for name in ("params", "batch_stats")}
+    return AveragedState(**fields, ema=averages)
 
 
 def check_finite(state: TrainState) -> None:
@@ -108,7 +160,7 @@ def with_backbone(state: TrainState, variables: Any) -> TrainState:
                 differing,
             )
         replaced[collection] = {**old, "backbone": new} if new else old
-    return dataclasses.replace(state, **replaced)
+    return state.starting_from(**replaced)
 
 
 def mismatches(found: Any, wanted: Any) -> list[str]:

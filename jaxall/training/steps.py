@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxall.training import losses, mixing, optim
+from jaxall.training import freezing, losses, mixing, optim
 from jaxall.training.state import Tally, TrainState
 
 AXIS = "batch"  # the mapped axis: devices that share one global batch
@@ -37,6 +37,8 @@ def make_train_step(
     accumulate: int = 1,
     loss: losses.Loss | None = None,
     mixed: mixing.MixingSettings | None = None,
+    scope: freezing.Scope | None = None,
+    ema: float = 0.0,
 ) -> TrainStep:
     """One update from a device's share of the batch; must run under the mapped axis `AXIS`.
 
@@ -50,6 +52,8 @@ def make_train_step(
             sees one at a time, so that only without it the update is the same for every number.
         loss: what is minimised, of the global batch; plain cross entropy if None.
         mixed: how pictures are mixed; not at all if None.
+        scope: what is trained; everything if None.
+        ema: decay of the averages of a state that keeps them.
 
     Returns:
         A function of the state and {"image" uint8 [n,S,S,3], "label" int32 [n], "position" int32
@@ -59,6 +63,7 @@ def make_train_step(
         pictures by their own labels.
     """
     criterion, mixed = loss or losses.Loss(), mixed or mixing.MixingSettings()
+    trained = scope or freezing.Scope()
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), state.step)
@@ -68,13 +73,18 @@ def make_train_step(
         if criterion.weights is not None:
             weight = jax.lax.pmean(mix.by_label(batch, criterion.weight).mean(), AXIS)
 
+        chosen = trained.pick(state.params)
+        moving, held = trained.split(state.batch_stats, state.params)
+
         def of_part(batch_stats: Any, part: Batch) -> tuple[Any, Learned]:
             """The running statistics after a part of the batch, and what its pictures teach."""
             images = mix.pictures(part, normalise)
 
             def loss_fn(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
+                variables = {"params": freezing.fill(params, state.params)}
+                variables |= {"batch_stats": batch_stats, freezing.HELD: held}
                 logits, updates = apply(
-                    {"params": params, "batch_stats": batch_stats},
+                    variables,
                     images,
                     train=True,
                     positions=part["position"],
@@ -89,20 +99,22 @@ def make_train_step(
                 loss, more = loss_of(logits), jax.tree.leaves(updates.get(AUXILIARY, {}))
                 return loss + AUXILIARY_WEIGHT * sum(map(loss_of, more)), (loss, logits, updates)
 
-            gradients, (loss, logits, updates) = jax.grad(loss_fn, has_aux=True)(state.params)
+            gradients, (loss, logits, updates) = jax.grad(loss_fn, has_aux=True)(chosen)
             return updates.get("batch_stats", {}), Learned(gradients, loss, logits)
 
         if accumulate == 1:
-            batch_stats, (gradients, loss, logits) = of_part(state.batch_stats, batch)
+            moving, (gradients, loss, logits) = of_part(moving, batch)
         else:
-            batch_stats, (gradients, loss, logits) = _in_parts(of_part, state, batch, accumulate)
+            begun = moving, chosen
+            moving, (gradients, loss, logits) = _in_parts(of_part, begun, batch, accumulate)
         # With synchronised batch norm the statistics agree already; else they are averaged here.
-        gradients, loss, batch_stats = jax.lax.pmean((gradients, loss, batch_stats), AXIS)
-        changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        new = TrainState(
+        gradients, loss, moving = jax.lax.pmean((gradients, loss, moving), AXIS)
+        changes, opt_state = trained.update(optimizer, gradients, state.opt_state, state.params)
+        new = state.after(
+            ema,
             step=state.step + 1,
-            params=optax.apply_updates(state.params, changes),
-            batch_stats=batch_stats,
+            params=trained.apply(changes, state.params),
+            batch_stats=freezing.join(moving, held),
             opt_state=opt_state,
             tally=_count(state.tally, logits, batch["label"], loss),
         )
@@ -113,11 +125,14 @@ def make_train_step(
 
 def _in_parts(
     of_part: Callable[[Any, Batch], tuple[Any, Learned]],
-    state: TrainState,
+    begun: tuple[Any, Any],
     batch: Batch,
     count: int,
 ) -> tuple[Any, Learned]:
-    """What `of_part` gives for all parts together; the statistics go from each to the next."""
+    """What `of_part` gives for all parts together; the statistics go from each to the next.
+
+    `begun` are the statistics before the first, and the parameters that gradients are taken of.
+    """
     parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
 
     def add(carry: tuple[Any, Any, jax.Array], part: Batch) -> tuple[Any, jax.Array]:
@@ -125,8 +140,9 @@ def _in_parts(
         batch_stats, (gradients, loss, logits) = of_part(batch_stats, part)
         return (batch_stats, *jax.tree.map(jnp.add, sums, [gradients, loss])), logits
 
-    nothing = jax.tree.map(jnp.zeros_like, state.params), jnp.zeros(())
-    (batch_stats, *sums), logits = jax.lax.scan(add, (state.batch_stats, *nothing), parts)
+    statistics, params = begun
+    nothing = jax.tree.map(jnp.zeros_like, params), jnp.zeros(())
+    (batch_stats, *sums), logits = jax.lax.scan(add, (statistics, *nothing), parts)
     gradients, loss = jax.tree.map(lambda x: x / count, sums)
     return batch_stats, Learned(gradients, loss, logits.reshape(-1, logits.shape[-1]))
 

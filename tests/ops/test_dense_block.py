@@ -167,3 +167,62 @@ def test_normalised_copies_are_not_kept_for_the_backward_pass():
         return sum(leaf.size for leaf in jax.tree.leaves(pull))
 
     assert kept(fused) < kept(plain) / 3
+
+
+# Which of the two norms of each of three layers hold to given statistics.
+HOLDINGS = {
+    "all": ((True, True),) * 3,
+    "none": ((False, False),) * 3,
+    "the first layers": ((True, True), (True, True), (False, False)),
+    "one in the middle": ((False, False), (True, True), (False, False)),
+    "one norm of each": ((True, False), (False, True), (True, False)),
+}
+
+
+@pytest.mark.parametrize("holding", HOLDINGS.values(), ids=HOLDINGS)
+def test_a_layer_that_holds_to_given_statistics_is_the_plain_one_with_them(holding):
+    x, given = drawn(2, 6, 6, 4), layers(4, 3)
+    held = []
+    for layer, (is_outer, is_inner) in zip(given, holding, strict=True):
+        widths = [len(layer.scale1), len(layer.scale2)]
+        generator = np.random.default_rng(widths)
+        both = [
+            Moments(
+                generator.normal(size=n).astype(np.float32),
+                generator.uniform(0.5, 2, n).astype(np.float32),
+            )
+            for n in widths
+        ]
+        held.append(dense_block.Held(both[0] if is_outer else None, both[1] if is_inner else None))
+
+    def plainly(x, layers):
+        def norm_relu(x, found, scale, bias):
+            mean, var = (value.reshape(1, 1, 1, -1) for value in found)
+            scale, bias = scale.reshape(1, 1, 1, -1), bias.reshape(1, 1, 1, -1)
+            return jax.nn.relu((x - mean) / jnp.sqrt(var + EPSILON) * scale + bias)
+
+        def conv(x, kernel):
+            places = ("NHWC", "HWIO", "NHWC")
+            return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=places)
+
+        def moments(x):
+            return Moments(x.mean((0, 1, 2)), x.var((0, 1, 2)))
+
+        for layer, own in zip(layers, held, strict=True):
+            opened = norm_relu(x, own.outer or moments(x), layer.scale1, layer.bias1)
+            bottle = conv(opened, layer.kernel1)
+            narrow = norm_relu(bottle, own.inner or moments(bottle), layer.scale2, layer.bias2)
+            x = jnp.concatenate([x, conv(narrow, layer.kernel2)], -1)
+        return x
+
+    def at_once(x, layers):
+        output = dense_block.dense_block(x, layers, EPSILON, None, held)
+        assert [found is None for found in output.inner] == [own[1] for own in holding]
+        assert (output.moments is None) == all(own[0] for own in holding)
+        return output.maps
+
+    def learned(block):
+        loss = lambda x, layers: (jnp.sin(y := block(x, layers)).sum(), y)  # noqa: E731
+        return quick.jit(jax.grad(loss, (0, 1), has_aux=True))(x, given)
+
+    assert max(differences(learned(at_once), learned(plainly))) < 2e-4

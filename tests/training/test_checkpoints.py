@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import pathlib
 import shutil
@@ -305,3 +306,48 @@ def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: pathlib.Path, mon
     wanted = f"can't be written to {tmp_path}/checkpoints .*Failed writing.*before are kept"
     with pytest.raises(UserError, match=wanted), store:
         store.save(at(1), 1, None)
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, state.AveragedState]:
+    """A checkpoint of a run that keeps averages, and its state."""
+    folder = tmp_path_factory.mktemp("averaged")
+    plain = begun()
+    ema = jax.tree.map(lambda x: x + np.float32(0.5), plain.variables)
+    fields = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
+    kept = SPREAD.place(state.AveragedState(**fields, ema=ema))
+    store = checkpoints.Checkpoints(folder, SPREAD)
+    store.save(kept, 4, None)
+    store.close()
+    return folder, jax.device_get(kept)
+
+
+def test_averages_come_back_with_the_state(averaged: Any):
+    folder, kept = averaged
+    with checkpoints.Checkpoints(folder, SPREAD) as store:
+        restored = store.restore(jax.eval_shape(lambda: kept))
+    assert isinstance(restored, state.AveragedState)
+    assert tiny.bits(restored) == tiny.bits(kept)
+
+
+@pytest.mark.parametrize("weights", checkpoints.WEIGHTS)
+def test_inference_gets_the_averages_unless_it_asks_for_the_raw_weights(
+    weights: str, averaged: Any
+):
+    folder, kept = averaged
+    found = checkpoints.load_variables(folder, 4, variables(), weights)
+    wanted = {"params": kept.params, "batch_stats": kept.batch_stats}
+    assert tiny.bits(found) == tiny.bits(wanted if weights == "raw" else kept.ema)
+
+
+@pytest.mark.parametrize("weights", ["judged", "raw"])
+def test_a_checkpoint_without_averages_gives_its_weights(weights: str, two: pathlib.Path):
+    found = checkpoints.load_variables(two, 4, variables(), weights)
+    assert tiny.bits(found["params"]) == tiny.bits(at(4).params)
+
+
+def test_averages_that_were_not_kept_are_refused(two: pathlib.Path):
+    with pytest.raises(UserError, match=r"4 has no averaged weights: train\.ema was 0$"):
+        checkpoints.load_variables(two, 4, variables(), "ema")
+    with pytest.raises(UserError, match=r"--weights is one of judged, ema, raw; got 'mean'"):
+        checkpoints.check_weights("mean")

@@ -51,7 +51,7 @@ class Recorder:
     def loop(self, must_stop: Any = lambda number: False) -> loop.Loop:
         seat: Any = self
         return loop.Loop(
-            step=self.step,
+            step_at=lambda number: self.step,
             spread=seat,
             batches=seat,
             store=seat,
@@ -116,7 +116,7 @@ def test_a_stop_costs_no_bit(kind: str, tmp_path):
     def run(batches: Any, state: Any, folder: str, stop: int) -> Any:
         with checkpoints.Checkpoints(tmp_path / folder, spread) as store:
             running = loop.Loop(
-                step=compiled,
+                step_at=lambda number: compiled,
                 spread=spread,
                 batches=batches,
                 store=store,

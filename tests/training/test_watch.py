@@ -98,7 +98,7 @@ def run(
         return after, metrics((losses or {}).get(number, 1.0))
 
     going = loop.Loop(
-        step=step,
+        step_at=lambda number: step,
         spread=parallel.Spread("pmap"),
         batches=iter([{"label": np.zeros(4, np.int32)}] * 100),
         store=store,  # pyright: ignore[reportArgumentType]
