@@ -1,7 +1,7 @@
-"""B-ALL subtypes with what later work adds: head first, any position, stain jitter, averaged weights.
+"""B-ALL subtypes with what later work adds: head first, any position, stain, averaged weights.
 
 The corner of the burnt-in scale bars is painted over, and whole groups of near duplicates stand in
-one fold. Run it over all folds with --folds, score it with --tta dihedral8. Not run to its end here.
+one fold. Score it with --tta dihedral8. Not run to its end here.
 
 python -m jaxall.train --config configs/b_all_modern.py --config.data.root=FOLDER --folds
 """

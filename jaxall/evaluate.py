@@ -12,38 +12,27 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
-from jaxall import cli
-from jaxall.data import splits
+from jaxall import cli, files, model_flags
 from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
-    from jaxall import assembly, runtime, scoring, trained, workdir
+    from jaxall import assembly, ensembles, runtime, scoring, trained, workdir
     from jaxall.evaluation import ensemble as ensemble_lib
-    from jaxall.evaluation import predictions
     from jaxall.reporting import progress
     from jaxall.training import checkpoints
     from jaxall.training import views as views_lib
 
-_SPLIT = flags.DEFINE_enum("split", "test", splits.SIDES, "the side to score")
-# predict and port have these flags too, and all may be imported into one process.
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "best", "best, latest, or a step", allow_override=True
-)
-_TTA = flags.DEFINE_string(
-    "tta",
-    "none",
-    "views whose probabilities are averaged: none, dihedral8, rotations:K",
-    allow_override=True,
-)
-_WEIGHTS = flags.DEFINE_string(
-    "weights",
-    "judged",
-    "raw, ema (averages over the steps, where train.ema is on), or judged: those of the two that "
-    "validation scored",
-    allow_override=True,
-)
+# The words of --split and --ensemble are `splits.SIDES` and `ensemble.BY`, as a test makes sure: to
+# read them there would load every data set for the sake of --help.
+_SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "the side to score")
+_CHECKPOINT, _TTA = model_flags.checkpoint(), model_flags.views()
+_WEIGHTS = model_flags.weights()
+# predict and port have this flag too, and all may be imported into one process.
 _OUT = flags.DEFINE_string(
-    "out", "", "the folder to write; in the (first) run's evaluation/ if empty", allow_override=True
+    "out",
+    "",
+    "the folder to write; if empty in evaluation/ of the run, of several of the first that is kept",
+    allow_override=True,
 )
 _DATA = flags.DEFINE_string("data", "", "where the pictures are, if they have moved")
 _ENSEMBLE = flags.DEFINE_enum(
@@ -63,16 +52,18 @@ def evaluate(
     side: str,
     checkpoint: str,
     root: str,
-    views: str = "none",
+    views: str = model_flags.VIEWS,
     out: pathlib.Path | None = None,
-    weights: str = "judged",
+    weights: str = model_flags.WEIGHTS,
 ) -> None:
     """Predicts every picture of a side once; writes scores, predictions and plots, prints a table.
 
     Raises:
-        UserError: no run, no such checkpoint, views or weights, or other pictures than those of the
-            split.
+        UserError: no run, no such checkpoint, views or weights, other pictures than those of the
+            split, or `out` is another's.
     """
+    if out:
+        scoring.check_target(out)
     console = cli.console()
     run = workdir.load(folder)
     material = assembly.resume(run, root or run.config.data.root, (side,))
@@ -90,17 +81,18 @@ def evaluate_together(
     *,
     by: str,
     keep: int = 0,
-    views: str = "none",
+    views: str = model_flags.VIEWS,
     out: pathlib.Path | None = None,
-    weights: str = "judged",
+    weights: str = model_flags.WEIGHTS,
 ) -> None:
     """As `evaluate`, of an ensemble; `by` is one of `evaluation.ensemble.BY`.
 
     Weights, and which `keep` runs are kept (0 for all), follow from the validation side alone.
 
     Raises:
-        UserError: as `evaluate`; or the runs don't have the same pictures on that side, or none is
-            better than chance on validation, or validation is to be scored and chosen by.
+        UserError: as `evaluate`; or a run is there twice, the runs don't have the same pictures on
+            that side, none is better than chance on validation, or validation is to be scored and
+            chosen by.
     """
     is_judged = by == ensemble_lib.KAPPA or keep > 0
     if is_judged and side == "validation":
@@ -108,53 +100,42 @@ def evaluate_together(
             "--split=validation: --ensemble=kappa and --keep choose by the validation side, whose "
             "scores would flatter; wanted --split=test"
         )
+    _require_different(folders)
+    if out:
+        scoring.check_target(out)
     runs = [workdir.load(folder) for folder in folders]
-    known = scoring.facts(runs[0], side)
     sides = (side, "validation") if is_judged else (side,)
-    options = checkpoint, root, views, weights
-    members = [_predictions(run, sides, *options) for run in runs]
-    if keep:
-        best = ensemble_lib.select([member["validation"] for member in members], most=keep)
-        runs, members = [runs[i] for i in best], [members[i] for i in best]
-    judged = [member["validation"] for member in members] if is_judged else []
-    together = ensemble_lib.combine([member[side] for member in members], by, judged)
-
-    split = runs[0].config.split.kind
-    tail = "" if views == "none" else f", {views}"
-    record = {
-        "title": f"{by} of {len(runs)} models, {side} side ({split} split){tail}",
-        "ensemble": by,
-        "members": [str(run.workdir) for run in runs],
-        "models": [run.config.model.name for run in runs],
-        "weights": ensemble_lib.kappa_weights(judged).tolist() if by == ensemble_lib.KAPPA else [],
-        "side": side,
-        "split": split,
-        "checkpoint": checkpoint,
-        "weights_kind": weights,
-        "tta": views,
-        **known,
-    }
-    target = out or folders[0] / scoring.FOLDER / f"{side}-{by}-of-{len(runs)}"
-    scoring.show(scoring.write(together, record, target), cli.console())
+    members = [_member(run, sides, checkpoint, root, views, weights) for run in runs]
+    scored = ensembles.score(members, side, by=by, keep=keep, target=out)
+    scoring.show(scored, cli.console())
 
 
-def _predictions(
+def _require_different(folders: Sequence[pathlib.Path]) -> None:
+    resolved = [folder.resolve() for folder in folders]
+    for place, folder in enumerate(folders):
+        if resolved[place] in resolved[:place]:
+            first = folders[resolved.index(resolved[place])]
+            also = f", as {first}" if first != folder else ""
+            raise UserError(f"an ensemble is of different runs; {folder} is there twice{also}")
+
+
+def _member(
     run: workdir.Run,
     sides: Sequence[str],
     checkpoint: str,
     root: str,
     views: str,
     weights: str,
-) -> dict[str, predictions.Predictions]:
-    """What one member of an ensemble says, by side."""
-    console, found = cli.console(), {}
+) -> ensembles.Member:
+    """One model of an ensemble, with what it says of each side."""
+    console, told = cli.console(), {}
     material = assembly.resume(run, root or run.config.data.root, sides)
     model = trained.load(run, checkpoint, views, weights)
     for side in sides:
         count = len(material.source(side))
         with progress.bar(console, f"{run.workdir}: {side} side", count) as report:
-            found[side] = scoring.predict(material, model, side, report)
-    return found
+            told[side] = scoring.predict(material, model, side, report)
+    return ensembles.Member(run, model.step, views, weights, told)
 
 
 def main(arguments: list[str]) -> int:
@@ -169,7 +150,7 @@ def main(arguments: list[str]) -> int:
     runtime.configure()
     folders = [pathlib.Path(argument) for argument in arguments]
     options = _SPLIT.value, _CHECKPOINT.value, _DATA.value
-    out = pathlib.Path(_OUT.value) if _OUT.value else None
+    out = files.home(_OUT.value) if _OUT.value else None
     if _ENSEMBLE.value is None:
         evaluate(folders[0], *options, _TTA.value, out, _WEIGHTS.value)
     else:

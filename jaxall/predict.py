@@ -11,7 +11,7 @@ import sys
 from absl import flags
 from etils import epy
 
-from jaxall import cli
+from jaxall import cli, model_flags
 from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
@@ -24,26 +24,12 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall.training import checkpoints
     from jaxall.training import views as views_lib
 
-# port and evaluate have these flags too, and all may be imported into one process.
+_CHECKPOINT, _TTA = model_flags.checkpoint(), model_flags.views()
+# port and evaluate have this flag too, and all may be imported into one process.
 _OUT = flags.DEFINE_string(
     "out", "", "the table to write; predictions.csv if empty", allow_override=True
 )
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "best", "best, latest, or a step", allow_override=True
-)
-_TTA = flags.DEFINE_string(
-    "tta",
-    "none",
-    "views whose probabilities are averaged: none, dihedral8, rotations:K",
-    allow_override=True,
-)
-_WEIGHTS = flags.DEFINE_string(
-    "weights",
-    "judged",
-    "raw, ema (averages over the steps, where train.ema is on), or judged: those of the two that "
-    "validation scored",
-    allow_override=True,
-)
+_WEIGHTS = model_flags.weights()
 UNREADABLE = 2  # exit code where the table was written but pictures are missing from it
 
 
@@ -81,8 +67,8 @@ def predict(
     folder: pathlib.Path,
     paths: list[str],
     checkpoint: str,
-    views: str = "none",
-    weights: str = "judged",
+    views: str = model_flags.VIEWS,
+    weights: str = model_flags.WEIGHTS,
 ) -> tuple[predictions.Predictions, list[str]]:
     """Probabilities for the pictures that decode, and a line for each that does not.
 

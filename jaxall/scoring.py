@@ -1,7 +1,7 @@
 """Scores a trained network on one side of its split, and lays them down in the run's folder."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rich import console as rich_console
@@ -20,11 +20,12 @@ SCORES, PREDICTIONS = "scores.json", "predictions.csv"
 
 
 class Scored(NamedTuple):
-    """What an evaluation found, and the folder that it was written to."""
+    """What an evaluation found, the folder that it was written to, and every file of it there."""
 
     scores: dict[str, Any]
     predictions: predictions_lib.Predictions
     target: pathlib.Path
+    paths: tuple[pathlib.Path, ...]
 
 
 def folder_of(
@@ -35,9 +36,28 @@ def folder_of(
     weights: str = checkpoints.WEIGHTS[0],
 ) -> pathlib.Path:
     """Where the scores of a checkpoint on one side lie, by its weights and the views it saw."""
+    return run_folder / FOLDER / f"{side}-step{step}{tail_of(views, weights)}"
+
+
+def tail_of(views: str, weights: str = checkpoints.WEIGHTS[0]) -> str:
+    """What weights and views add to the name of a folder."""
     tail = "" if weights == checkpoints.WEIGHTS[0] else f"-{weights}"
-    tail += "" if views == views_lib.NONE else f"-{views.replace(':', '')}"
-    return run_folder / FOLDER / f"{side}-step{step}{tail}"
+    return tail + ("" if views == views_lib.NONE else f"-{views.replace(':', '')}")
+
+
+def check_target(out: pathlib.Path) -> None:
+    """Sees to it that an evaluation written to a folder overwrites an evaluation or nothing.
+
+    Raises:
+        UserError: `out` is a file, or a folder that holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is a file; wanted the name of a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / SCORES).is_file():
+        raise UserError(
+            f"--out: {out} holds files, but no {SCORES}; wanted a new or empty folder, or one that "
+            "evaluate wrote to its end"
+        )
 
 
 def score(
@@ -106,7 +126,9 @@ def facts(run: workdir.Run, side: str) -> dict[str, Any]:
 def write(
     predictions: predictions_lib.Predictions, record: dict[str, Any], target: pathlib.Path
 ) -> Scored:
-    """Scores predictions; writes scores.json, predictions.csv, subjects.csv and the plots.
+    """Scores predictions; writes predictions.csv, subjects.csv, the plots, and scores.json.
+
+    The scores are written last: without them the evaluation isn't finished.
 
     Args:
         predictions: of pictures whose labels are known.
@@ -114,29 +136,62 @@ def write(
             "baselines" (accuracies by name) are shown with them.
         target: a folder; what an evaluation left there before is replaced.
     """
-    title, class_names = record["title"], predictions.class_names
     found = {
         **record,
         **scores_lib.from_predictions(predictions),
         "intervals_95": intervals.of(predictions),
     }
-    if patients := subjects.of(predictions):
-        found["subjects"] = subjects.summary(patients, class_names)
-        subjects.save_csv(patients, class_names, target / "subjects.csv")
-        by_subject.accuracies(patients, class_names, target / "subjects.png", title)
-    files.write(target / SCORES, scores_lib.to_json(found) + "\n")
+    patients = subjects.of(predictions)
+    if patients:
+        found["subjects"] = subjects.summary(patients, predictions.class_names)
+    (target / SCORES).unlink(missing_ok=True)
     predictions.save_csv(target / PREDICTIONS)
-    plots.confusion_matrix(found["confusion"], class_names, target / "confusion.png", title)
-    plots.roc(predictions, target / "roc.png", title)
-    plots.precision_recall(predictions, target / "pr.png", title)
-    reliability.diagram(predictions, target / "reliability.png", title)
-    return Scored(found, predictions, target)
+    paths = [
+        *_draw(predictions, found, target),
+        *_write_subjects(patients, predictions.class_names, target, record["title"]),
+        target / PREDICTIONS,
+        target / SCORES,
+    ]
+    files.write(target / SCORES, scores_lib.to_json(found) + "\n")
+    return Scored(found, predictions, target, tuple(sorted(paths)))
 
 
 def show(scored: Scored, console: rich_console.Console) -> None:
-    """Prints the scores beside their baselines, the caveat, and where everything lies."""
-    found, _, target = scored
+    """Prints the scores beside their baselines, the caveat if any, and where everything lies."""
+    found = scored.scores
     console.print(tables.score_table(found, found["title"], found["baselines"]))
-    console.print("mind:", found["caveat"], style="yellow", soft_wrap=True)
-    for path in sorted(target.iterdir()):
+    if found["caveat"]:
+        console.print("mind:", found["caveat"], style="yellow", soft_wrap=True)
+    for path in scored.paths:
         console.print(f"  {path}", soft_wrap=True)
+
+
+def _draw(
+    predictions: predictions_lib.Predictions, found: dict[str, Any], target: pathlib.Path
+) -> list[pathlib.Path]:
+    """The plots that every evaluation has; returns their paths."""
+    title = found["title"]
+    paths = [target / f"{name}.png" for name in ("confusion", "roc", "pr", "reliability")]
+    confusion, roc, pr, reliable = paths
+    plots.confusion_matrix(found["confusion"], predictions.class_names, confusion, title)
+    plots.roc(predictions, roc, title)
+    plots.precision_recall(predictions, pr, title)
+    reliability.diagram(predictions, reliable, title)
+    return paths
+
+
+def _write_subjects(
+    patients: Sequence[subjects.Subject],
+    class_names: Sequence[str],
+    target: pathlib.Path,
+    title: str,
+) -> list[pathlib.Path]:
+    """Table and plot of the subjects; where none is known, those of before are taken away."""
+    table, plot = paths = [target / name for name in ("subjects.csv", "subjects.png")]
+    if not patients:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return []
+    subjects.save_csv(patients, class_names, table)
+    by_subject.accuracies(patients, class_names, plot, title)
+    return paths

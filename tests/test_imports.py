@@ -49,6 +49,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "config": (("models", "data", "training", "evaluation", "plain"), ()),
     "plain": (("data",), ()),
     "config_flag": (("config", "plain"), ("absl", "ml_collections", "etils")),
+    "model_flags": ((), ("absl",)),
     "cli": ((), ("absl", "rich")),
     "runtime": ((), ("jax", "jaxlib")),
     "workdir": (("config", "models", "data", "training"), ()),
@@ -77,6 +78,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("assembly", "evaluation", "reporting", "trained", "training", "workdir"),
         ("rich",),
     ),
+    "ensembles": (("evaluation", "scoring", "training", "workdir"), ()),
     "folds": (
         (
             "assembly",

@@ -230,7 +230,7 @@ def test_every_evaluation_of_a_run_is_a_row(tmp_path):
     told = handmade.run(tmp_path / "a", skill=1.0)
     handmade.score(tmp_path / "a", told, "test-step30-dihedral8", {}, tta="dihedral8")
     both = {"ensemble": "mean", "models": ["x", "y"], "members": ["a", "b"]}
-    handmade.score(tmp_path / "a", told, "test-mean-of-2", {}, **both)
+    handmade.score(tmp_path / "a", told, "test-mean-1a2b3c4d", {}, **both)
     handmade.score(tmp_path / "a", told, "validation-step30", {})
     made([tmp_path / "a"], tmp_path / "site")
     rows = json.loads((tmp_path / "site" / "report.json").read_text())["sets"][0]["rows"]
@@ -238,7 +238,7 @@ def test_every_evaluation_of_a_run_is_a_row(tmp_path):
     assert found == {
         "a, step30": ("densenet201", "step 30"),
         "a, step30-dihedral8": ("densenet201", "step 30, dihedral8"),
-        "a, mean-of-2": ("mean of x, y", "step 30"),
+        "a, mean-1a2b3c4d": ("mean of x, y", "step 30"),
     }
 
 

@@ -239,6 +239,32 @@ def test_an_ensemble_is_not_scored_on_the_side_that_it_was_chosen_by(refused, ru
     )
 
 
+def test_an_ensemble_has_no_run_twice(refused, run, tmp_path):
+    (tmp_path / "link").symlink_to(run)
+    line = refused(evaluate.main, run, run, ensemble="mean")
+    assert line == f"an ensemble is of different runs; {run} is there twice"
+    line = refused(evaluate.main, run, "link", ensemble="mean")
+    assert line == f"an ensemble is of different runs; link is there twice, as {run}"
+
+
+@pytest.mark.parametrize("more", [(), ("another",)])
+def test_evaluate_overwrites_only_an_evaluation(refused, run, tmp_path, monkeypatch, more):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(workdir, "load", None)  # nothing is read before
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "predictions.csv").write_text("mine")
+    options = {"ensemble": "mean"} if more else {}
+    line = refused(evaluate.main, run, *more, out="~/notes", **options)
+    assert line == (
+        f"--out: {tmp_path}/notes holds files, but no scores.json; wanted a new or empty folder, "
+        "or one that evaluate wrote to its end"
+    )
+    out = "~/notes/predictions.csv"
+    line = refused(evaluate.main, run, *more, out=out, **options)
+    assert line == f"--out: {tmp_path}/notes/predictions.csv is a file; wanted the name of a folder"
+    assert (tmp_path / "notes" / "predictions.csv").read_text() == "mine"
+
+
 def test_views_that_there_are_not_are_refused(refused, run, drawn):
     wanted = "unknown views 'dihedral4'; there are none, dihedral8, rotations:K (K from 1 to 360)"
     assert refused(evaluate.main, run, tta="dihedral4") == wanted

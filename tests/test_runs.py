@@ -217,7 +217,7 @@ def test_only_the_best_runs_on_validation_are_kept(folder, sibling):
     validation = [evaluated(one, "validation")[1] for one in runs]
     (best,) = ensemble.select(validation, most=1)
     evaluate.evaluate_together(runs, "test", "best", "", by="mean", keep=1)
-    target = sibling / "evaluation" / "test-mean-of-1"
+    (target,) = runs[best].glob("evaluation/test-mean-*")
     record = json.loads((target / "scores.json").read_text())
     assert record["members"] == [str(runs[best])]
     found = predictions.load_csv(target / "predictions.csv")

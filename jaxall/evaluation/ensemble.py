@@ -142,14 +142,11 @@ def select(
     validation: Sequence[Predictions],
     *,
     most: int | None = None,
-    least_f1: float = 0.0,
-    least_kappa: float = 0.0,
 ) -> list[int]:
     """Positions of the models worth taking, the best first.
 
-    Those whose weighted F1 and Cohen's kappa on their validation pictures are at least so high,
-    ranked by kappa, then F1, then position; at most `most` of them. A model with an undefined
-    figure is never taken.
+    Those that are no worse than chance on their validation pictures, ranked by Cohen's kappa, then
+    weighted F1, then position; at most `most` of them. A kappa that isn't defined is never taken.
 
     Raises:
         UserError: none is good enough.
@@ -158,13 +155,12 @@ def select(
     passing = [
         (-kappa, -f1, position)
         for position, (kappa, f1) in enumerate(figures)
-        if kappa >= least_kappa and f1 >= least_f1
+        if kappa >= 0  # NaN is not
     ]
     if not passing:
-        came = ", ".join(f"kappa {kappa:.4f} F1 {f1:.4f}" for kappa, f1 in figures) or "no models"
+        came = ", ".join(f"{kappa:.4f}" for kappa, _ in figures) or "no models"
         raise errors.UserError(
-            f"no model is good enough on validation: wanted kappa {least_kappa:g} and F1 "
-            f"{least_f1:g} or more, got {came}"
+            f"no model is good enough on validation: wanted a kappa of 0 or more, got {came}"
         )
     return [position for *_, position in sorted(passing)][:most]
 

@@ -22,27 +22,24 @@ LEAST_DEFINED = 0.5  # share of the replicates below which a score has no interv
 def of(
     predictions: Predictions,
     *,
-    is_stratified: bool = False,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Intervals of the labelled pictures' scores; the same seed gives the same numbers.
 
-    A replicate in which a score isn't defined (no picture of a class was drawn) doesn't count for
-    that score; the interval is NaN where fewer than half define it, and with a single unit.
+    A replicate without a picture of a class that the whole has doesn't count but for the accuracy:
+    the other scores would be over fewer classes, and easier. Nor does one count for a score that it
+    leaves undefined. The interval is NaN where fewer than half count, and with a single unit.
 
     Args:
         predictions: a picture whose subject is unknown counts as a subject of its own; where none
             is known, pictures are drawn, and the accuracy's interval is Wilson's.
-        is_stratified: every draw has as many units of each class as there are; a subject is of its
-            commonest label. Narrower: it takes the classes' shares for known.
         replicates: number of draws.
         seed: of their generator.
 
     Returns:
-        "unit" ("subjects" or "pictures"), "units" (their number), "replicates", "is_stratified",
-        and "bounds": name of the score -> [low, high], of those in `scores.by_confusion` and of
-        "auroc".
+        "unit" ("subjects" or "pictures"), "units" (their number), "replicates", and "bounds": name
+        of the score -> [low, high], of those in `scores.by_confusion` and of "auroc".
     """
     known = predictions.labels >= 0
     labels, probabilities = predictions.labels[known], predictions.probabilities[known]
@@ -51,23 +48,21 @@ def of(
     ]
     units = units_of(subjects)
     count = int(units.max(initial=-1)) + 1
-    strata = _strata(labels, units, count) if is_stratified else np.zeros(count, np.int64)
     generator = np.random.default_rng(seed)
     parts = [
-        replicate(labels, probabilities, units, draw(generator, strata, rows))
+        replicate(labels, probabilities, units, draw(generator, count, rows))
         for rows in [min(AT_ONCE, replicates - i) for i in range(0, replicates, AT_ONCE)]
         if count > 1
     ]
     names = [*scores.by_confusion(probabilities.shape[1]), "auroc"]
     bounds = {name: _percentiles([part[name] for part in parts]) for name in names}
     is_known = any(subjects)
-    if not is_known and not is_stratified and count > 1:
+    if not is_known and count > 1:
         bounds["accuracy"] = list(metrics.wilson_95(predictions.confusion()))
     return {
         "unit": "subjects" if is_known else "pictures",
         "units": count,
         "replicates": replicates,
-        "is_stratified": is_stratified,
         "bounds": bounds,
     }
 
@@ -79,16 +74,11 @@ def units_of(subjects: list[str]) -> np.ndarray:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
-def draw(generator: np.random.Generator, strata: np.ndarray, replicates: int) -> np.ndarray:
-    """How often each unit is drawn, float64 [R,U]; of each stratum as often as it has units."""
-    counts = np.zeros((replicates, len(strata)))
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        size = len(members)
-        drawn = generator.integers(0, size, (replicates, size))
-        flat = np.bincount((drawn + size * np.arange(replicates)[:, np.newaxis]).ravel())
-        counts[:, members] = np.pad(flat, (0, replicates * size - len(flat))).reshape(-1, size)
-    return counts
+def draw(generator: np.random.Generator, units: int, replicates: int) -> np.ndarray:
+    """How often each of U units is drawn in U draws with replacement, float64 [R,U]."""
+    drawn = generator.integers(0, units, (replicates, units))
+    cells = (drawn + units * np.arange(replicates)[:, np.newaxis]).ravel()
+    return np.bincount(cells, minlength=replicates * units).reshape(-1, units).astype(np.float64)
 
 
 def replicate(
@@ -96,7 +86,8 @@ def replicate(
 ) -> dict[str, np.ndarray]:
     """Each score of R draws [R], in which unit u is there `counts[r, u]` times.
 
-    Labels int [N] in 0..K-1, probabilities [N,K], units int [N] in 0..U-1, counts [R,U].
+    Where a class of `labels` isn't drawn, all but the accuracy are NaN. Labels int [N] in 0..K-1,
+    probabilities [N,K], units int [N] in 0..U-1, counts [R,U].
     """
     classes = probabilities.shape[1]
     cells = labels * classes + probabilities.argmax(1)
@@ -106,7 +97,12 @@ def replicate(
     found = {name: figure(confusion) for name, figure in scores.by_confusion(classes).items()}
     weights = counts[:, units]
     areas = [_auroc(labels == k, column, weights) for k, column in enumerate(probabilities.T)]
-    return {**found, "auroc": np.mean(areas, axis=0)}
+    found["auroc"] = np.mean(areas, axis=0)
+    is_whole = (confusion.sum(-1) > 0)[:, np.unique(labels)].all(1)
+    return {
+        name: values if name == "accuracy" else np.where(is_whole, values, np.nan)
+        for name, values in found.items()
+    }
 
 
 def _auroc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -119,13 +115,6 @@ def _auroc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.
     wins = (positives * (np.cumsum(negatives, 1) - negatives / 2)).sum(1)
     pairs = positives.sum(1) * negatives.sum(1)
     return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-
-
-def _strata(labels: np.ndarray, units: np.ndarray, count: int) -> np.ndarray:
-    """The commonest label of each unit [U], the first of equals."""
-    votes = np.zeros((count, int(labels.max(initial=0)) + 1))
-    np.add.at(votes, (units, labels), 1)
-    return votes.argmax(1)
 
 
 def _percentiles(parts: list[np.ndarray]) -> list[float]:

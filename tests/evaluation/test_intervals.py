@@ -33,7 +33,10 @@ def some(
 
 
 def slowly(made: predictions.Predictions, counts: np.ndarray) -> list[dict[str, float]]:
-    """Scores of pictures that are really there as often as their subject was drawn."""
+    """Scores of pictures that are really there as often as their subject was drawn.
+
+    Where none of a class is there, only the accuracy is the whole's.
+    """
     units = intervals.units_of(list(made.subjects))
     found = []
     for times in counts.astype(int):
@@ -42,7 +45,10 @@ def slowly(made: predictions.Predictions, counts: np.ndarray) -> list[dict[str, 
         k = len(made.class_names)
         matrix = metrics.confusion(labels, probabilities.argmax(1), k)
         figures = {name: float(of(matrix)) for name, of in scores.by_confusion(k).items()}
-        found.append({**figures, "auroc": metrics.auroc_macro(labels, probabilities)})
+        figures["auroc"] = metrics.auroc_macro(labels, probabilities)
+        if set(labels) != set(made.labels):
+            figures |= {name: math.nan for name in figures if name != "accuracy"}
+        found.append(figures)
     return found
 
 
@@ -58,9 +64,8 @@ def test_all_draws_at_once_are_those_of_a_plain_loop(
 ):
     made = some(classes, count, subjects, seed)
     units = intervals.units_of(list(made.subjects))
-    strata = np.zeros(units.max() + 1, np.int64)
-    counts = intervals.draw(np.random.default_rng(seed), strata, 20)
-    assert (counts.sum(1) == len(strata)).all()
+    counts = intervals.draw(np.random.default_rng(seed), units.max() + 1, 20)
+    assert (counts.sum(1) == units.max() + 1).all()
     quick = intervals.replicate(made.labels, made.probabilities, units, counts)
     for row, wanted in enumerate(slowly(made, counts)):
         for name, value in wanted.items():
@@ -74,7 +79,7 @@ def test_the_interval_is_between_percentiles_of_a_plain_loop(classes: int, subje
     found = intervals.of(made, replicates=300, seed=5)
     units = intervals.units_of(list(made.subjects))
     generator = np.random.default_rng(5)
-    counts = [intervals.draw(generator, np.zeros(units.max() + 1, int), 100) for _ in range(3)]
+    counts = [intervals.draw(generator, units.max() + 1, 100) for _ in range(3)]
     replicates = slowly(made, np.concatenate(counts))
     assert set(found["bounds"]) == set(replicates[0])
     for name, bounds in found["bounds"].items():
@@ -146,25 +151,33 @@ def test_without_labelled_pictures_there_is_no_interval(labels: list[int]):
 def test_what_most_draws_leave_undefined_has_no_interval():
     # Of four subjects of three classes fewer than half the draws have every class, of nine most.
     few, more = (intervals.of(some(classes=3, subjects=count))["bounds"] for count in (4, 9))
-    assert np.isnan(few["auroc"]).all()
-    assert np.isfinite(more["auroc"]).all()
-    assert np.isfinite(few["f1_macro"]).all()
+    assert np.isfinite(few.pop("accuracy")).all()
+    assert np.isnan(list(few.values())).all()
+    assert np.isfinite(list(more.values())).all()
 
 
-def test_strata_keep_their_size_in_every_draw():
-    strata = np.array([0, 1, 0, 2, 1, 0])
-    counts = intervals.draw(np.random.default_rng(0), strata, 500)
-    for stratum, size in ((0, 3), (1, 2), (2, 1)):
-        assert (counts[:, strata == stratum].sum(1) == size).all()
+def test_a_draw_without_a_class_counts_for_the_accuracy_alone():
+    """Alone, the class that is always named would have a recall of 1, and the other one of 0."""
+    made = predictions.Predictions(
+        names=tuple("abcd"),
+        subjects=tuple("ABCD"),
+        labels=np.array([0, 0, 1, 1]),
+        probabilities=np.tile([0.75, 0.25], (4, 1)),
+        class_names=("a", "b"),
+    )
+    bounds = intervals.of(made)["bounds"]
+    constant = {"balanced_accuracy": 0.5, "kappa": 0, "auroc": 0.5}
+    constant |= {"sensitivity": 0, "specificity": 1}
+    for name, value in constant.items():
+        assert bounds[name] == [value, value], name
+    assert bounds["accuracy"] == [0, 1]
+    assert 0 < bounds["f1_macro"][0] < bounds["f1_macro"][1] < 0.5
+
+
+def test_every_unit_is_drawn_once_on_average():
+    counts = intervals.draw(np.random.default_rng(0), 6, 500)
+    assert (counts.sum(1) == 6).all()
     np.testing.assert_allclose(counts.mean(0), 1, atol=0.15)
-
-
-def test_stratified_intervals_know_the_shares_of_the_classes():
-    made = some(classes=3, subjects=4)
-    found = intervals.of(made, is_stratified=True)
-    assert found["is_stratified"]
-    low, high = found["bounds"]["auroc"]
-    assert 0 <= low < high <= 1
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others():
