@@ -94,8 +94,8 @@ def test_updates_are_scaled_by_what_a_plateau_has_left():
 
 
 def test_to_the_compiler_a_state_that_was_judged_is_the_one_before():
-    state = jax.jit(plateau.scale_updates().init)({})
     spread = parallel.Spread("pmap")
+    state = jax.jit(plateau.scale_updates().init, out_shardings=spread.replicated)({})
     place = spread.place
     for score in (0.5, 0.4):
         after = plateau.judged(state, score, patience=0, factor=0.1, place=place)
