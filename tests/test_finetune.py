@@ -22,7 +22,7 @@ from tests import programs, tiny
 CLOCK = ("seconds", "images_per_second", "waiting_share")
 EDGE = 4  # step: the second stage begins inside an epoch, ...
 LATER_EDGE = 12  # ... and the rest of the run with one
-EPOCHS = 4
+EPOCHS = 3
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,6 +17,7 @@ BATCH_NORMS = ("train", "frozen")
 # Collection of the statistics that norms hold to; models.layers calls it the same.
 HELD = "held_batch_stats"
 EVERYTHING = (".*",)
+BACKBONE = ("backbone/",)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -28,8 +29,8 @@ class Stage:
         trainable: patterns of the parameters that are trained, such as "head/.*"; all others, and
             the statistics of norms none of whose parameters are, keep their bits.
         factor: multiplies the learning rate.
-        batch_norm: "train", or "frozen": the trained norms use their running statistics too, and
-            keep them. Where train.batch_norm is "frozen", so is this.
+        batch_norm: "train", or "frozen": the backbone's norms that are trained use their running
+            statistics too, and keep them. Where train.batch_norm is "frozen", so is this.
     """
 
     epochs: float = 1.0
@@ -60,7 +61,8 @@ class Scope:
 
     Attributes:
         trainable: patterns of the parameters that are.
-        batch_norm: "train" or "frozen".
+        batch_norm: "train", or "frozen": the backbone's statistics are kept. A head's begin at
+            nothing that is worth keeping, and follow the batch wherever it is trained.
     """
 
     trainable: tuple[str, ...] = EVERYTHING
@@ -81,11 +83,11 @@ class Scope:
         paths = patterns.paths(params)
         modules = {path.rpartition("/")[0] for path in paths if self.is_trained(path)}
         flat = traverse_util.flatten_dict(batch_stats, sep="/")
-        is_frozen = self.batch_norm == "frozen"
+        kept = BACKBONE if self.batch_norm == "frozen" else ()
         held = {
             path: x
             for path, x in flat.items()
-            if is_frozen or path.rpartition("/")[0] not in modules
+            if path.startswith(kept) or path.rpartition("/")[0] not in modules
         }
         moving = {path: x for path, x in flat.items() if path not in held}
         unflatten = traverse_util.unflatten_dict

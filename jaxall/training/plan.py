@@ -25,8 +25,8 @@ class TrainSettings:
         epochs: how many times each picture is seen; fractions are allowed.
         parallel: "pmap" or "shard_map"; both give the same bits.
         sync_batch_norm: batch statistics over the global batch rather than each device's share.
-        batch_norm: "train", or "frozen": running statistics are used in training, and kept; scales
-            and biases are trained all the same.
+        batch_norm: "train", or "frozen": the backbone's running statistics are used in training,
+            and kept; scales and biases are trained all the same.
         stages: parts of the run, in their order, that train a part of the network each; what is
             left of the run after them trains everything.
         ema: decay of the averages of weights and batch statistics over the steps, which are then

@@ -32,7 +32,8 @@ def scale_updates() -> optax.GradientTransformation:
 
     def init(params: Any) -> Plateau:
         del params
-        return Plateau(jnp.ones(()), jnp.full((), -jnp.inf), jnp.zeros((), jnp.int32))
+        scale, best = jnp.ones((), jnp.float32), jnp.full((), -jnp.inf, jnp.float32)
+        return Plateau(scale, best, jnp.zeros((), jnp.int32))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params

@@ -160,6 +160,15 @@ def test_what_is_split_can_be_joined():
     assert tiny.bits(freezing.join(moving, held)) == tiny.bits(begun.batch_stats)
 
 
+def test_frozen_are_the_statistics_of_the_backbone_for_those_of_a_head_are_fresh():
+    module = head.Classifier(tiny.Backbone(), head.TwoLayerHead(3, 4))
+    begun = jax.eval_shape(lambda: create(module))
+    moving, held = freezing.Scope(batch_norm="frozen").split(begun.batch_stats, begun.params)
+    assert (set(moving), set(held)) == ({"head"}, {"backbone"})
+    moving, held = freezing.Scope(trainable=("backbone/.*",)).split(begun.batch_stats, begun.params)
+    assert (set(moving), set(held)) == ({"backbone"}, {"head"})
+
+
 def test_a_pattern_that_matches_nothing_is_told_with_the_nearest_paths():
     params = jax.eval_shape(lambda: create(tiny.classifier())).params
     with pytest.raises(UserError) as caught:

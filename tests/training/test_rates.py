@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from jaxall.errors import UserError
-from jaxall.training import groups, optim, plan, plateau
+from jaxall.training import groups, optim, parallel, plan, plateau
 
 LENGTH = plan.Plan(examples=100, batch_size=10, epochs=4)
 
@@ -91,6 +91,18 @@ def test_updates_are_scaled_by_what_a_plateau_has_left():
     less, _ = transform.update(params, lower, params)
     np.testing.assert_allclose(less["a"], 0.25 * whole["a"])
     assert plateau.scale_of(lower) == 0.25
+
+
+def test_to_the_compiler_a_state_that_was_judged_is_the_one_before():
+    spread = parallel.Spread("pmap")
+    state = jax.jit(plateau.scale_updates().init, out_shardings=spread.replicated)({})
+    place = spread.place
+    for score in (0.5, 0.4):
+        after = plateau.judged(state, score, patience=0, factor=0.1, place=place)
+        for one, two in zip(state, after, strict=True):
+            assert (one.aval, one.aval.weak_type) == (two.aval, two.aval.weak_type)
+        assert all(x.sharding == spread.replicated for x in after)
+        state = after
 
 
 def test_a_state_without_a_plateau_is_left_alone():
