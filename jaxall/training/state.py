@@ -19,7 +19,7 @@ class Tally:
 
     Attributes:
         confusion: int32 [K,K], rows true, columns predicted.
-        loss: sum of the examples' losses, float32.
+        loss: sum of the examples' plain cross entropies, float32.
     """
 
     confusion: jax.Array
