@@ -1,15 +1,17 @@
 """How every command starts and ends: flags by absl, bad input in one line, exit code 2."""
 
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from absl import app, flags, logging
 from rich import console as rich_console
 
 from jaxall.errors import UserError
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
 WIDTH = 110
 LISTED = 20  # lines of an error's details that are printed
 
@@ -31,9 +33,18 @@ def run(
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     app.run(
-        lambda argv: sys.exit(guarded(main, argv[1:])),
+        lambda argv: _leave(guarded(main, argv[1:])),
         flags_parser=lambda argv: _parse(argv, check),
     )
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process; after Ctrl-C at once, for threads that compile can't be waited for."""
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def guarded(main: Callable[[list[str]], int], arguments: list[str]) -> int:
@@ -49,7 +60,7 @@ def guarded(main: Callable[[list[str]], int], arguments: list[str]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print("stopped by the keyboard", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _fail(error: UserError) -> None:

@@ -125,5 +125,8 @@ def _note(rows: Sequence[dataset.Row]) -> str:
     if not parted:
         return unlabelled
     first = ", ".join(parted[:3]) + (", ..." if len(parted) > 3 else "")
-    leak = f"the table's own split parts {len(parted):,} subjects or groups, so it leaks: {first}"
+    leak = (
+        f"the table's own split, which split.kind=official uses, parts {len(parted):,} subjects or "
+        f"groups, so it leaks: {first}"
+    )
     return "; ".join(filter(None, (unlabelled, leak)))
