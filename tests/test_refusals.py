@@ -12,7 +12,7 @@ import safetensors.numpy
 from absl.testing import flagsaver
 from PIL import Image
 
-from jaxall import cli, evaluate, port, predict, runtime, train, workdir
+from jaxall import cli, evaluate, port, predict, runtime, stopping, train, workdir
 from jaxall.data import synthetic
 from tests import keys, programs
 
@@ -24,7 +24,7 @@ def _in_process(monkeypatch, tmp_path):
     """Commands in this process change none of its settings, and find no network."""
     programs.register_tiny(monkeypatch)
     monkeypatch.setattr(runtime, "configure", lambda: None)
-    monkeypatch.setattr(train.StopRequests, "watch", lambda self: lambda step: False)
+    monkeypatch.setattr(stopping.StopRequests, "watch", lambda self: lambda step: False)
     for name, value in programs.environment(tmp_path / "cache").items():
         if name != "XLA_FLAGS":
             monkeypatch.setenv(name, value)
