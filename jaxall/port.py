@@ -26,8 +26,8 @@ with epy.lazy_imports():  # each at its first use: --help and a wrong flag need 
     from jaxall.reporting import progress
     from jaxall.weights import initial, parity, port, state_dict
 
-_WEIGHTS = flags.DEFINE_enum(
-    "weights", "imagenet", ["imagenet", "imagenet_v2"], "which of torchvision's files"
+_INIT = flags.DEFINE_enum(
+    "init", "imagenet", ["imagenet", "imagenet_v2"], "which of torchvision's files"
 )
 _FILE = flags.DEFINE_string("file", "", "a .pth or .safetensors; the official file if empty")
 # predict has this flag too, and both may be imported into one process.
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
         there_are = ", ".join(name for name, spec in models.SPECS.items() if spec.weights)
         raise UserError(f"port takes one architecture; got {arguments}: {there_are}")
     spec = models.find(arguments[0])
-    official = models.official(spec, _WEIGHTS.value)
+    official = models.official(spec, _INIT.value)
     assert official is not None  # the flag has no other values
     runtime.configure()
     console = cli.console()
