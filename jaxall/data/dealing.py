@@ -32,7 +32,8 @@ def targets_of(data_set: dataset.DataSet, fractions: Sequence[float]) -> np.ndar
 
 def _shuffled(keys: Sequence[str], seed: int) -> list[int]:
     """An order that depends on the keys and the seed alone, not on the keys' own order."""
-    digests = [hashlib.sha256(f"{seed}/{key}".encode()).digest() for key in keys]
+    texts = [f"{seed}/{key}".encode("utf-8", "surrogateescape") for key in keys]
+    digests = [hashlib.sha256(text).digest() for text in texts]
     return sorted(range(len(keys)), key=digests.__getitem__)
 
 

@@ -39,7 +39,7 @@ def official_folds(data_set: dataset.DataSet) -> list[str]:
 
 
 def official(data_set: dataset.DataSet, held: int) -> np.ndarray:
-    """The data set's own sides; a row that has none is held out if its fold is, else train.
+    """The data set's own sides; of what is train, or has no side, the fold `held` is held out.
 
     The fold that is held out is the validation side where the data set has a test side of its own,
     else the test side.
@@ -61,7 +61,7 @@ def official(data_set: dataset.DataSet, held: int) -> np.ndarray:
             f"{', '.join(names)}; got {held}"
         )
     if names:
-        is_held = [not row.side and row.fold == names[held] for row in data_set.rows]
+        is_held = (sides == TRAIN) & np.array([row.fold == names[held] for row in data_set.rows])
         sides[is_held] = VALIDATION if TEST in sides else TEST
     return sides
 
