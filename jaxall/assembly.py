@@ -125,7 +125,10 @@ def open_or_begin(
         raise refusal
     if not is_ready:
         raise UserError("process 0 can't set up the run: what it printed says why")
-    return resume(workdir.load(folder), config.data.root, sides)
+    material = resume(workdir.load(folder), config.data.root, sides)
+    if jax.process_index() == 0:
+        workdir.update_config(folder, config)
+    return material
 
 
 def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console) -> None:

@@ -57,11 +57,12 @@ def is_scored(run_folder: pathlib.Path, config: config_lib.Config) -> bool:
     """Whether a fold's run has been trained to its end, and scored.
 
     Raises:
-        UserError: the folder holds a run with other settings.
+        UserError: the folder holds a run with other settings, or of other pictures.
     """
     if not (run_folder / DONE).exists():
         return False
     workdir.save_config(run_folder, config)
+    assembly.resume(workdir.load(run_folder), config.data.root, ())  # finds the same table
     return True
 
 
@@ -84,8 +85,9 @@ def summarise(folder: pathlib.Path, count: int) -> dict[str, Any]:
     taken as one; else None.
 
     Raises:
-        UserError: a fold's scores are missing or damaged.
+        UserError: a fold's scores are missing or damaged, or it is of other pictures.
     """
+    _require_same_pictures(folder, count)
     targets = [_target(folder_of(folder, fold), "test") for fold in range(count)]
     found = [
         {side: _read(_target(folder_of(folder, fold), side)) for side in SIDES}
@@ -113,6 +115,17 @@ def show(summary: dict[str, Any], folder: pathlib.Path, console: rich_console.Co
     if caveat := summary["folds"][0]["test"]["caveat"]:
         console.print("mind:", caveat, style="yellow", soft_wrap=True)
     console.print(f"  {folder / SUMMARY}", soft_wrap=True)
+
+
+def _require_same_pictures(folder: pathlib.Path, count: int) -> None:
+    """A fold that was set up on other files, or more or fewer, belongs to another experiment."""
+    first, *others = (folder_of(folder, fold) / workdir.PICTURES for fold in range(count))
+    for path in others:
+        if files.read_text(path) != files.read_text(first):
+            raise UserError(
+                f"{path.parent} was set up on other pictures than {first.parent}: delete it, and "
+                "it is trained again"
+            )
 
 
 def _target(run_folder: pathlib.Path, side: str) -> pathlib.Path:

@@ -53,7 +53,8 @@ def exists(workdir: pathlib.Path) -> bool:
 def save_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
     """Writes the resolved settings, or checks them against those of the run that is there.
 
-    A run without a checkpoint has nothing to lose: with other settings it is set up anew.
+    A run without a checkpoint has nothing to lose: with other settings it is set up anew. Of one
+    that is set up the settings that may change stay as they are until `update_config`.
 
     Raises:
         UserError: the folder holds a run with other settings, or something that is no run.
@@ -70,9 +71,16 @@ def save_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
             )
         if changed:
             (workdir / FACTS).unlink(missing_ok=True)
+        elif exists(workdir):
+            return
     elif workdir.is_dir() and any(name[0] != "." for name in os.listdir(workdir)):
         raise UserError(f"{workdir} is not empty and holds no run: choose another --workdir")
     files.write(path, config.to_json())
+
+
+def update_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
+    """Writes the settings of a run that goes on, once its pictures have been found with them."""
+    files.write(workdir / CONFIG, config.to_json())
 
 
 def save_facts(

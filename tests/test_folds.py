@@ -145,3 +145,21 @@ def test_damaged_scores_are_named(unbroken, tmp_path):
     file.write_text("{")
     with pytest.raises(UserError, match=rf"the scores {file} can't be read"):
         folds.summarise(tmp_path / "cv", FOLDS)
+
+
+def test_folds_of_other_pictures_are_refused(settings, unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "cv")
+    pictures = tmp_path / "cv" / "fold1" / "pictures.sha256"
+    pictures.write_text("".join(pictures.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match=r"fold1 was set up on other pictures than .*fold0"):
+        folds.summarise(tmp_path / "cv", FOLDS)
+
+
+def test_a_finished_fold_does_not_stand_for_another_data_set(settings, unbroken, tmp_path):
+    synthetic.write(tmp_path / "other", subjects_per_class=5, pictures_per_subject=2, size=40)
+    other = copy.deepcopy(settings)
+    other.data.root = str(tmp_path / "other")
+    before = (unbroken / "fold0" / "config.json").read_bytes()
+    with pytest.raises(UserError, match="doesn't fit the data set"):
+        train.cross_validate(other, unbroken, programs.quiet())
+    assert (unbroken / "fold0" / "config.json").read_bytes() == before

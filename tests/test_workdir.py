@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import pathlib
 import subprocess
@@ -89,6 +88,8 @@ def test_settings_that_change_no_result_may_change(run: pathlib.Path):
         train__checkpoint_every=5,
     )
     workdir.save_config(run, freed)
+    assert workdir.load(run).config == config()  # nothing is written before the run goes on
+    workdir.update_config(run, freed)
     assert workdir.load(run).config == freed
 
 
@@ -233,6 +234,6 @@ def test_a_write_that_fails_leaves_the_old_settings(
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="no space left"):
-        workdir.save_config(run, dataclasses.replace(config()))
+        workdir.update_config(run, config())
     assert (run / workdir.CONFIG).read_text() == before
     assert not list(run.glob(".*.part"))
