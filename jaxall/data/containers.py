@@ -195,6 +195,8 @@ class Folder:
             problem = "is a link that leaves the folder"
         elif not real.exists():
             problem = "is a link to nothing"
+        elif any(decoding.is_clutter(part) for part in real.relative_to(self._root).parts):
+            problem = "is a link into a hidden folder"
         elif not real.is_dir():
             kind = real.stat()
             size = kind.st_size

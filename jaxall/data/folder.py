@@ -60,9 +60,13 @@ def _read_folders(root: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Ro
         for path in root.iterdir()
         if path.is_dir() and not decoding.is_clutter(path.name)
     }
-    loose = []
+    loose, strangers = [], []
+    homes = {os.path.realpath(root / name): name for name in pictures}
     for path in decoding.find_images(root):
         first, *rest = path.relative_to(root).parts
+        real = pathlib.Path(os.path.realpath(path))
+        if any(homes.get(str(above), first) != first for above in real.parents):
+            strangers.append(path.relative_to(root).as_posix())
         if rest:
             pictures[first].append("/".join((first, *rest)))
         else:
@@ -71,6 +75,11 @@ def _read_folders(root: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Ro
     problems = _faults(root, class_names)
     if loose:
         problems.append(f"{len(loose):,} pictures lie beside the classes, like {loose[0]}")
+    if strangers:
+        problems.append(
+            f"{len(strangers):,} pictures are links into another class's folder, like "
+            f"{strangers[0]}"
+        )
     if empty := [name for name in class_names if not pictures[name]]:
         kinds = ", ".join(decoding.IMAGE_SUFFIXES)
         problems.append(f"no pictures ({kinds}) in {', '.join(empty)}")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies
 
 from jaxall import errors
-from jaxall.data import archives, extracting
+from jaxall.data import archives, containers, extracting
 from tests.data import packing
 
 GOOD = {"a/good.png": packing.picture()}
@@ -381,3 +381,11 @@ def test_links_in_a_folder_may_not_leave_it(tmp_path):
         "'out.png' is a link that leaves the folder",
         "'pipe.png' is a device or a pipe",
     ]
+
+
+def test_a_link_into_a_hidden_folder_is_refused_rather_than_lost(tmp_path):
+    (tmp_path / "source" / ".data" / "Zed").mkdir(parents=True)
+    (tmp_path / "source" / ".data" / "Zed" / "1.png").write_bytes(b"x")
+    (tmp_path / "source" / "Zed").symlink_to(tmp_path / "source" / ".data" / "Zed")
+    (entry,) = containers.Folder(tmp_path / "source").entries(lambda done, total: None)
+    assert (entry.name, entry.problem) == ("Zed", "is a link into a hidden folder")

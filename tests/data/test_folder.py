@@ -281,3 +281,12 @@ def test_a_thousand_lines_keep_their_order_and_are_numbered_in_the_natural_one(t
 def test_the_registry_reads_it(tmp_path):
     root = str(listed(tmp_path))
     assert len(data_package.load(dataset.DataSettings(name="folder", root=root)).rows) == 4
+
+
+def test_a_link_into_another_class_is_refused(tmp_path):
+    draw(tmp_path, "Early/1.bmp", "Early/2.bmp", "Pro/1.bmp", "Pro/more/2.bmp")
+    (tmp_path / "Early" / "alias").symlink_to(tmp_path / "Pro" / "more")
+    (tmp_path / "Early" / "3.bmp").symlink_to(tmp_path / "Pro" / "1.bmp")
+    line = r"2 pictures are links into another class's folder, like Early/3\.bmp"
+    with pytest.raises(errors.UserError, match=line):
+        folder.load(tmp_path)
