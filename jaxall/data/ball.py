@@ -27,7 +27,8 @@ _HOW_TO_GET_IT = (
     "get it with: kaggle datasets download -d mehradaria/leukemia && unzip leukemia.zip -d FOLDER"
 )
 _WANTED = "wanted a folder with Original/{" + ",".join(CLASS_NAMES) + "}/WBC-*.jpg"
-_DEPTH = 3  # folders above Original/: the zip's own name, sometimes twice
+# Folders above Original/: pictures/ of a prepared set, and the zip's own name, sometimes twice.
+_DEPTH = 4
 
 
 def load(root: pathlib.Path) -> dataset.DataSet:

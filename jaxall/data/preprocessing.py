@@ -5,6 +5,7 @@ the weights. Pictures stay uint8 until they are on the device: moving them costs
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ INTERPOLATIONS = {
 # "imagenet": what the architecture's weights were trained with; "unit": [0, 1] as it is.
 NORMALISATIONS = ("imagenet", "unit")
 MOST_MASKED = 0.5  # of each side: beyond, the middle of the picture would go
+MOST_SIDE = math.isqrt(decoding.MAX_PIXELS)  # of a crop or an input, in pixels
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -224,6 +226,9 @@ def _problems(settings: Preprocessing) -> list[str]:
 def _problems_of_region(settings: Preprocessing | PreprocessingSettings) -> list[str]:
     """A line for each setting of what is seen that can't be."""
     crop, mask, problems = settings.crop, settings.mask, []
+    for name in ("image_size", "crop"):
+        if (came := getattr(settings, name)) > MOST_SIDE:
+            problems.append(f"{name} is at most {MOST_SIDE:,} pixels; got {came}")
     if crop < 0:
         problems.append(f"crop is 0 or a size in pixels; got {crop}")
     if len(mask) != 2 or not (all(0 < x <= MOST_MASKED for x in mask) or not any(mask)):

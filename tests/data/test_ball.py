@@ -56,6 +56,9 @@ def test_every_place_from_the_zip_down_to_original_is_accepted(root, tmp_path):
     inner = tmp_path / "archive" / "leukemia" / "leukemia"
     for place in (inner / "Original", inner, inner.parent, tmp_path / "archive"):
         assert ball.load(place).rows == rows
+    prepared = tmp_path / "prepared"
+    shutil.copytree(tmp_path / "archive", prepared / "pictures")
+    assert ball.load(prepared).rows == rows
 
 
 def test_upper_and_lower_case_do_not_matter(root):

@@ -252,6 +252,8 @@ def test_greyscale_equals_torchvision_bit_for_bit():
     ("region", "line"),
     [
         ({"crop": -1}, "crop is 0 or a size in pixels; got -1"),
+        ({"crop": 40_000}, "crop is at most 9,459 pixels; got 40000"),
+        ({"image_size": 3_000_000_000}, "image_size is at most 9,459 pixels; got 3000000000"),
         *(
             (
                 {"mask": mask},
