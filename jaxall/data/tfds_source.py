@@ -7,6 +7,7 @@ can't go on with their records.
 
 import dataclasses
 import errno
+import hashlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,9 +20,15 @@ FILE_FORMAT = "array_record"  # of TFDS's formats the one that is read at random
 LABELLED, UNLABELLED = "train", "unlabelled"  # the splits
 _INFO = "dataset_info.json"
 _WANTED = f"wanted a folder that TFDS has prepared (NAME/VERSION/{_INFO})"
+_AGAIN = "copy it again or build it anew"
 _HOW_TO_MAKE_IT = "python -m jaxall.prepare --tfds makes one"
 _FIELDS = tuple(field.name for field in dataclasses.fields(dataset.Row))
 _INTEGERS = ("label", "number")
+# What a builder writes of the data set, beside its records.
+_ABOUT = {
+    **dict.fromkeys(("name", "citation", "caveat", "note", "table_sha256"), str),
+    "class_names": list,
+}
 _DEPTH = 3  # folders above a version's: NAME, and a configuration of it
 
 
@@ -79,25 +86,35 @@ def load(root: pathlib.Path) -> dataset.DataSet:
     """
     folder = _find(root)
     info = _info(folder)
-    about = info.metadata or {}
+    about = _about(folder, info)
     rows = _rows(folder)
     _require_matching_classes(folder, info.features["label"].names, about, rows)
+    if about["table_sha256"] != table_sha256((*rows.get(LABELLED, ()), *rows.get(UNLABELLED, ()))):
+        raise errors.UserError(
+            f"the records in {folder} aren't those that it was built with: {_AGAIN}"
+        )
     places = {
         row.path: (split, position) for split in rows for position, row in enumerate(rows[split])
     }
     return dataset.require_every_class(
         dataset.DataSet(
-            name=about.get("name", info.name),
+            name=about["name"],
             root=folder,
             class_names=tuple(info.features["label"].names),
             rows=rows.get(LABELLED, ()),
             unlabelled=rows.get(UNLABELLED, ()),
             reader=Reader(folder, places),
-            citation=about.get("citation", info.citation),
-            caveat=about.get("caveat", ""),
-            note=about.get("note", ""),
+            citation=about["citation"],
+            caveat=about["caveat"],
+            note=about["note"],
         )
     )
+
+
+def table_sha256(rows: Sequence[dataset.Row]) -> str:
+    """Tells a table from any other, in its rows or their order."""
+    lines = (repr([str(cell) for cell in dataclasses.astuple(row)]) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _find(root: pathlib.Path) -> pathlib.Path:
@@ -160,9 +177,22 @@ def _info(folder: pathlib.Path) -> Any:
     if missing:
         raise errors.UserError(
             f"{len(missing)} of {len(files)} files of records are missing in {folder}: "
-            f"{', '.join(missing[:3])}; copy it again or build it anew"
+            f"{', '.join(missing[:3])}; {_AGAIN}"
         )
     return info
+
+
+def _about(folder: pathlib.Path, info: Any) -> dict[str, Any]:
+    """What its builder wrote of the data set."""
+    try:
+        about = dict(info.metadata or {})
+    except Exception as error:  # broken JSON of any kind
+        raise errors.UserError(f"damaged metadata in {folder}: {_line(error)}; {_AGAIN}") from error
+    kinds = {name: type(value) for name, value in about.items()}
+    wrong = [name for name, kind in _ABOUT.items() if kinds.get(name) is not kind]
+    if wrong:
+        raise errors.UserError(f"damaged metadata in {folder}: no {', '.join(wrong)}; {_AGAIN}")
+    return about
 
 
 def _rows(folder: pathlib.Path) -> dict[str, tuple[dataset.Row, ...]]:
@@ -174,9 +204,7 @@ def _rows(folder: pathlib.Path) -> dict[str, tuple[dataset.Row, ...]]:
         }
     # array_record raises what its C++ says: RuntimeError, ValueError, IndexError; protobuf its own.
     except Exception as error:
-        raise errors.UserError(
-            f"damaged records in {folder}: {_line(error)}; copy it again or build it anew"
-        ) from error
+        raise errors.UserError(f"damaged records in {folder}: {_line(error)}; {_AGAIN}") from error
 
 
 def _row(record: Mapping[str, Any]) -> dataset.Row:
@@ -194,11 +222,11 @@ def _require_matching_classes(
     about: Mapping[str, Any],
     rows: Mapping[str, Sequence[dataset.Row]],
 ) -> None:
-    built = about.get("class_names", names)
+    built = about["class_names"]
     if list(built) != list(names):
         raise errors.UserError(
             f"the records in {folder} were built with the classes {', '.join(built)}, its "
-            f"label.labels.txt names {', '.join(names)}; copy it again or build it anew"
+            f"label.labels.txt names {', '.join(names)}; {_AGAIN}"
         )
     for split, least in ((LABELLED, 0), (UNLABELLED, -1)):
         for row in rows.get(split, ()):

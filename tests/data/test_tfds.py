@@ -507,6 +507,28 @@ def test_a_label_beyond_the_classes_is_refused(copy):
         tfds_source.load(copy)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"class_names": 7}'])
+def test_damaged_metadata_is_refused(copy, content):
+    (copy / "metadata.json").write_text(content)
+    with pytest.raises(errors.UserError, match=r"damaged metadata in .*build it anew|can't read"):
+        tfds_source.load(copy)
+
+
+def test_records_of_another_table_are_refused(copy):
+    spoil_json(copy / "metadata.json", table_sha256="0" * 64)
+    with pytest.raises(errors.UserError, match="aren't those that it was built with: copy it"):
+        tfds_source.load(copy)
+
+
+def test_the_digest_of_a_table_tells_rows_and_their_order_apart():
+    one, other = dataset.Row(path="a", label=0), dataset.Row(path="a", label=0, subject="b")
+    digests = {
+        tfds_source.table_sha256(rows)
+        for rows in [(), (one,), (other,), (one, other), (other, one)]
+    }
+    assert len(digests) == 5
+
+
 @pytest.mark.parametrize("name", tfds_builders.BUILDERS)
 def test_a_builder_is_registered_and_says_what_it_is(name, tmp_path):
     builder = tfds.builder(name, data_dir=str(tmp_path))

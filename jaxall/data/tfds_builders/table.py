@@ -102,6 +102,7 @@ class TableBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             citation=data_set.citation,
             caveat=data_set.caveat,
             note=data_set.note,
+            table_sha256=tfds_source.table_sha256((*data_set.rows, *data_set.unlabelled)),
         )
         written = itertools.count(1)
         splits = {
