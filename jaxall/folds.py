@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich import console as rich_console
 
-from jaxall import assembly, files, scoring, trained, workdir
+from jaxall import assembly, files, scored, scoring, trained, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
 from jaxall.data import splits
@@ -24,6 +24,7 @@ from jaxall.training import checkpoints
 SUMMARY, BEST = "folds.json", "best"
 DONE = "scored.json"  # in a fold's folder, once it is trained to its end and scored
 SIDES = ("validation", "test")
+FACTS = ("run", "model", "side", "split", "caveat", "baselines")  # that a summary repeats
 
 
 def configs(config: config_lib.Config) -> list[config_lib.Config]:
@@ -88,12 +89,12 @@ def summarise(folder: pathlib.Path, count: int) -> dict[str, Any]:
         UserError: a fold's scores are missing or damaged, or it is of other pictures.
     """
     _require_same_pictures(folder, count)
-    targets = [_target(folder_of(folder, fold), "test") for fold in range(count)]
-    found = [
-        {side: _read(_target(folder_of(folder, fold), side)) for side in SIDES}
+    evaluations = [
+        {side: _evaluation(folder_of(folder, fold), side) for side in SIDES}
         for fold in range(count)
     ]
-    tables = [predictions_lib.load_csv(target / scoring.PREDICTIONS) for target in targets]
+    found = [{side: one.scores for side, one in sides.items()} for sides in evaluations]
+    tables = [table for sides in evaluations if (table := sides["test"].predictions)]
     names = [name for table in tables for name in table.names]
     is_once = len(set(names)) == len(names)
     summary = {
@@ -132,12 +133,15 @@ def _target(run_folder: pathlib.Path, side: str) -> pathlib.Path:
     return scoring.folder_of(run_folder, side, checkpoints.find(run_folder, BEST))
 
 
-def _read(target: pathlib.Path) -> dict[str, Any]:
-    path = target / scoring.SCORES
-    try:
-        return scores_lib.from_json(files.read_text(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"the scores {path} can't be read: {error}") from error
+def _evaluation(run_folder: pathlib.Path, side: str) -> scored.Evaluation:
+    """What the best checkpoint of a fold made of a side, with what a summary is made of."""
+    path = _target(run_folder, side) / scoring.SCORES
+    found = scored.load(path, run_folder.name)
+    missing = [name for name in FACTS if name not in found.scores]
+    if missing or found.predictions is None:
+        lack = ", ".join(missing) or scoring.PREDICTIONS
+        raise UserError(f"the scores {path} are damaged: {lack} missing")
+    return found
 
 
 def _pool(

@@ -158,14 +158,17 @@ def cross_validate(
             "--folds is for one host: start each fold of a pod's runs with --config.split.fold=K"
         )
     configs = folds.configs(config)
+    for fold, own in enumerate(configs):  # what can't be split is told before hours of training
+        assembly.open_or_begin(own, folds.folder_of(folder, fold), console)
     for fold, own in enumerate(configs):
         target, label = folds.folder_of(folder, fold), f"fold {fold} ({fold + 1} of {len(configs)})"
         if folds.is_scored(target, own):
             console.print(f"{label}: done before, in {target}", soft_wrap=True)
             continue
         console.print(label)
-        train(own, target, console, watch_for_stop)
-        folds.score(target, console)
+        with workdir.locked(target):
+            train(own, target, console, watch_for_stop)
+            folds.score(target, console)
     folds.show(folds.summarise(folder, len(configs)), folder, console)
 
 

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxall import folds, train
+from jaxall import folds, train, workdir
 from jaxall.data import split_file, synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import predictions, scores
@@ -104,7 +104,9 @@ def test_a_cross_validation_that_was_stopped_ends_as_an_unbroken_one(settings, u
     with pytest.raises(loop.Terminated):
         train.cross_validate(settings, tmp_path, programs.quiet(), watch)
     assert not (tmp_path / "folds.json").exists()
-    assert (tmp_path / "fold1").is_dir() and not (tmp_path / "fold2").exists()
+    # Every fold is set up before the first is trained; the last wasn't begun.
+    assert (tmp_path / "fold1" / "journal.jsonl").exists()
+    assert not (tmp_path / "fold2" / "journal.jsonl").exists()
     train.cross_validate(settings, tmp_path, programs.quiet())
     assert contents(tmp_path) == contents(unbroken)
 
@@ -142,9 +144,32 @@ def test_a_split_without_folds_is_refused(settings, kind, line):
 def test_damaged_scores_are_named(unbroken, tmp_path):
     shutil.copytree(unbroken, tmp_path / "cv")
     file = next((tmp_path / "cv").glob("fold1/evaluation/test-*/scores.json"))
-    file.write_text("{")
-    with pytest.raises(UserError, match=rf"the scores {file} can't be read"):
-        folds.summarise(tmp_path / "cv", FOLDS)
+    whole = json.loads(file.read_text())
+    for text in ("{", "[]"):
+        file.write_text(text)
+        with pytest.raises(UserError, match=rf"the scores {file} can't be read"):
+            folds.summarise(tmp_path / "cv", FOLDS)
+    for lost in ("examples", "caveat"):
+        file.write_text(json.dumps({key: x for key, x in whole.items() if key != lost}))
+        with pytest.raises(UserError, match=rf"the scores {file} are damaged: {lost} missing"):
+            folds.summarise(tmp_path / "cv", FOLDS)
+
+
+def test_a_fold_that_can_not_be_split_is_told_before_any_is_trained(settings, tmp_path):
+    few = copy.deepcopy(settings)
+    few.split.folds = 7
+    with pytest.raises(UserError, match="wanted at least 7 subjects"):
+        train.cross_validate(few, tmp_path, programs.quiet())
+    assert not list(tmp_path.glob("fold*/journal.jsonl"))
+
+
+def test_a_fold_that_another_process_trains_is_refused(settings, tmp_path):
+    (tmp_path / "fold0").mkdir()
+    with (
+        workdir.locked(tmp_path / "fold0"),
+        pytest.raises(UserError, match=r"another process .*0$"),
+    ):
+        train.cross_validate(settings, tmp_path, programs.quiet())
 
 
 def test_folds_of_other_pictures_are_refused(settings, unbroken, tmp_path):

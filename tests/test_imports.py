@@ -86,6 +86,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "data",
             "evaluation",
             "reporting",
+            "scored",
             "scoring",
             "trained",
             "training",
