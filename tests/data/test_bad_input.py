@@ -159,3 +159,24 @@ def test_fewer_pictures_than_folds_are_refused(tmp_path):
     data_set = folder_of(tmp_path, {}, good=4)
     with pytest.raises(errors.UserError, match="wanted at least 5 subjects or pictures of each"):
         split(data_set, kind="folds")
+
+
+def test_a_line_break_in_a_name_is_told(tmp_path):
+    data_set = folder_of(tmp_path, {"two\nlines.png": pictures.encode(PICTURE)})
+    checked = checking.check(data_set, most_bad=0.1)
+    assert checked.quarantined == {"blast/two\nlines.png": "a line break in its name"}
+
+
+def test_other_kinds_of_line_end_in_a_name_are_kept(tmp_path):
+    data_set = folder_of(tmp_path / "mine", {"two\u2028\x0c\r.png": pictures.encode(PICTURE)})
+    checking.save_sha256(data_set, checking.check(data_set), tmp_path / "pictures.sha256")
+    checking.require_same_files(data_set, range(19), tmp_path / "pictures.sha256")
+
+
+def test_a_pipe_in_place_of_a_picture_is_another_file(tmp_path):
+    data_set = folder_of(tmp_path / "mine", {})
+    checking.save_sha256(data_set, checking.check(data_set), tmp_path / "pictures.sha256")
+    (tmp_path / "mine" / "blast" / "3.png").unlink()
+    os.mkfifo(tmp_path / "mine" / "blast" / "3.png")
+    with pytest.raises(errors.UserError, match=r"1 of 18 .* the first: blast/3\.png"):
+        checking.require_same_files(data_set, range(18), tmp_path / "pictures.sha256")

@@ -76,8 +76,9 @@ def build(
             builder(data_set=data_set, progress=progress, data_dir=str(out)).download_and_prepare(
                 download_dir=nothing_is_downloaded
             )
-    except OSError as error:
-        raise errors.UserError(f"can't write {target}: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # array_record's own of a full disk is the second
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise errors.UserError(f"can't write {target}: {reason}") from error
     finally:
         logger.setLevel(level)
     return target
