@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxall import errors, files
-from jaxall.data import decoding, looking
+from jaxall import errors
+from jaxall.data import checksums, decoding, looking
 from jaxall.data.dataset import DataSet, Row
 
 
@@ -97,9 +97,9 @@ def check(
 
 
 def save_sha256(data_set: DataSet, checked: Checked, path: pathlib.Path) -> None:
-    """Writes each file's sha256, as `sha256sum` does: hash, two spaces, path below the root."""
-    lines = zip(checked.looked, data_set.rows, strict=True)
-    files.write(path, "".join(f"{one.sha256}  {row.path}\n" for one, row in lines))
+    """Writes each file's sha256 by its path below the root."""
+    pairs = zip(checked.looked, data_set.rows, strict=True)
+    checksums.save({row.path: one.sha256 for one, row in pairs}, path)
 
 
 def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Path) -> None:
@@ -113,10 +113,7 @@ def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Pat
     Raises:
         UserError: some are not; its details name them.
     """
-    known = {}
-    for line in files.read_text(path).split("\n")[:-1]:  # names may hold other kinds of line end
-        digest, _, name = line.partition("  ")
-        known[name] = digest
+    known = checksums.load(path)
 
     def is_other(row: Row) -> bool:
         try:

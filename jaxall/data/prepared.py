@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxall import errors, files
-from jaxall.data import containers
+from jaxall.data import checksums, containers
 
 PICTURES, MANIFEST = "pictures", "manifest.csv"
 SUMS, RECORD = "files.sha256", "prepared.json"
@@ -100,8 +100,7 @@ def finish(
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name not in (SUMS, RECORD):
             sums[path.name] = containers.sha256_of(path)
-    lines = "".join(f"{sums[path]}  {path}\n" for path in sorted(sums))
-    files.write(folder / SUMS, lines)
+    checksums.save({path: sums[path] for path in sorted(sums)}, folder / SUMS)
     digest = containers.sha256_of(folder / SUMS)
     text = json.dumps({**record, "files_sha256": digest}, indent=2) + "\n"
     files.write(folder / RECORD, text)
@@ -165,14 +164,14 @@ def _load_sums(target: pathlib.Path, record: Mapping[str, Any]) -> dict[str, str
     """sha256 by path below the folder."""
     try:
         digest = containers.sha256_of(target / SUMS)
-        lines = files.read_text(target / SUMS).split("\n")[:-1]
+        sums = checksums.load(target / SUMS)
     except OSError as error:
         raise errors.UserError(f"can't read {target / SUMS}: {error.strerror}") from error
     if digest != record.get("files_sha256"):
         raise errors.UserError(
             f"{target / SUMS} isn't the one that {target / RECORD} was made with"
         )
-    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    return sums
 
 
 def _changes(

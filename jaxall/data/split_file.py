@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 from jaxall import errors, files
-from jaxall.data import dataset
+from jaxall.data import checksums, dataset
 from jaxall.data.dealing import SIDES
 from jaxall.data.splits import Split
 
@@ -77,8 +77,7 @@ def fingerprint(path: pathlib.Path, digests: pathlib.Path, side: str) -> tuple[s
         UserError: one of the files can't be read, or they don't belong together.
     """
     try:
-        lines = files.read_text(digests).splitlines()
-        known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        known = checksums.load(digests)
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["side"] == side]
         content = sorted(f"{known[row['path']]} {row['class']}\n" for row in rows)
