@@ -10,7 +10,7 @@ from rich import console as rich_console
 from jaxall import data as data_lib
 from jaxall import workdir
 from jaxall.data import audit, dataset, decoding
-from jaxall.errors import UserError
+from jaxall.errors import UserError, reason
 from jaxall.reporting import audits, plots
 
 
@@ -59,5 +59,4 @@ def _picture(data_set: dataset.DataSet, path: str) -> np.ndarray:
     try:
         return decoding.decode(data_set.read(dataset.Row(path=path, label=-1)))
     except (OSError, KeyError, decoding.UndecodableError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"can't read {path} under {data_set.root}: {reason}") from error
+        raise UserError(f"can't read {path} under {data_set.root}: {reason(error)}") from error

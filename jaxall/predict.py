@@ -12,7 +12,7 @@ from absl import flags
 from etils import epy
 
 from jaxall import cli, model_flags
-from jaxall.errors import UserError
+from jaxall.errors import UserError, reason
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
     import numpy as np
@@ -59,7 +59,7 @@ def readable(paths: list[pathlib.Path]) -> tuple[list[str], list[str]]:
             decoding.decode(decoding.read(path))
             good.append(str(path))
         except (OSError, decoding.UndecodableError) as error:
-            bad.append(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
+            bad.append(f"{path}: {reason(error)}")
     return good, bad
 
 

@@ -21,7 +21,7 @@ from jaxall.data import (
     prepared,
     quarantine,
 )
-from jaxall.errors import UserError
+from jaxall.errors import UserError, some
 from jaxall.reporting import progress
 
 LISTED = 5  # names of files left out that are printed
@@ -215,7 +215,7 @@ def _next_command(record: Mapping[str, Any], order: Order) -> str:
 
 def _note_others(others: tuple[str, ...], console: rich_console.Console) -> None:
     if others:
-        names = ", ".join(others[:LISTED]) + (", ..." if len(others) > LISTED else "")
+        names = some(others, most=LISTED)
         _note(console, f"left out what is neither picture nor text, {len(others):,}: {names}")
 
 

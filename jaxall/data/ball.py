@@ -110,7 +110,7 @@ def _children(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
 
 
 def _strange(original: pathlib.Path, paths: Sequence[str]) -> str:
-    first = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
+    first = errors.some(paths)
     return (
         f"{len(paths):,} pictures under {original} aren't named after their class and number "
         f"(like Pro/WBC-Malignant-Pro-722.jpg): {first}"

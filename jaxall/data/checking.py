@@ -147,7 +147,7 @@ def _unreadable(
     data_set: DataSet, bad: dict[str, str], most_bad: float | None
 ) -> UnreadablePicturesError:
     lines = [f"{path}: {reason}" for path, reason in bad.items()]
-    first = "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")
+    first = errors.some(lines, "; ")
     count = f"{len(lines):,} of {len(data_set.rows):,} pictures under {data_set.root}"
     limit = "" if most_bad is None else f"; data.most_bad allows {most_bad:g} of them"
     return UnreadablePicturesError(

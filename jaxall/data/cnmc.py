@@ -123,7 +123,7 @@ def _find_labels(root: pathlib.Path, preliminary: Sequence[str]) -> pathlib.Path
 
 
 def _refusal(top: pathlib.Path, problems: Sequence[str]) -> str:
-    first = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
+    first = errors.some(problems, "; ")
     return (
         f"{len(problems):,} things under {top} don't fit together ({first}); "
         f"{_WANTED}, the preliminary pictures named as in {LABELS}"

@@ -105,7 +105,7 @@ def damaged(path: pathlib.Path, what: str = "") -> Iterator[None]:
         raise
     # They raise nearly anything: OSError, EOFError, zlib.error, struct.error, RuntimeError
     except Exception as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        reason = " ".join(errors.reason(error).split())
         place = f"{what} in {path}" if what else str(path)
         raise errors.UserError(f"can't read {place}: {reason or type(error).__name__}") from error
 

@@ -133,7 +133,7 @@ def _note(rows: Sequence[dataset.Row]) -> str:
     parted = sorted((name for name, found in sides.items() if len(found) > 1))
     if not parted:
         return unlabelled
-    first = ", ".join(parted[:3]) + (", ..." if len(parted) > 3 else "")
+    first = errors.some(parted)
     leak = (
         f"the table's own split, which split.kind=official uses, parts {len(parted):,} subjects or "
         f"groups, so it leaks: {first}"

@@ -63,7 +63,7 @@ def read(path: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
     class_names = tuple(sorted({line.cells[kind] for line in lines} - {""}, key=ordering.natural))
     problems += faults_of_classes(class_names)
     if problems:
-        first = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
+        first = errors.some(problems, "; ")
         raise errors.UserError(
             f"{len(problems):,} mistakes in {path}: {first}; {_COLUMNS}", problems
         )

@@ -105,7 +105,7 @@ class PictureSource:
         try:
             return self.preprocessing.load(self.read(path))
         except (OSError, decoding.UndecodableError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = errors.reason(error)
             raise errors.UserError(f"can't read the picture {path}: {reason}") from error
 
     def element(self, index: int, image: np.ndarray) -> Element:

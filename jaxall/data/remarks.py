@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxall import errors
+
 GIVEAWAY = 0.05  # lead over the commonest class from which a file's kind is a shortcut
 STRONG_BASELINE = 0.20  # lead over the commonest class from which a baseline is warned of
 IMBALANCE = 3  # pictures of the largest class for one of the smallest
@@ -135,4 +137,4 @@ def _count(counted: int | Sequence[Any] | Mapping[str, Any], noun: str) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return errors.some(names)

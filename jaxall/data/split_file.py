@@ -47,7 +47,7 @@ def load(path: pathlib.Path, data_set: dataset.DataSet) -> Split:
         raise errors.UserError(f"wanted the columns {','.join(COLUMNS)} in {path}, got {got}")
     problems = _mismatches(lines, data_set)
     if problems:
-        first = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
+        first = errors.some(problems, "; ")
         raise errors.UserError(
             f"the split {path} doesn't fit the data set under {data_set.root}, "
             f"{len(problems):,} mismatches: {first}"

@@ -127,8 +127,7 @@ def _found(
         if not root.is_dir():
             return "a file of that name"
         strange = sorted(root.iterdir())
-    first = ", ".join(path.relative_to(root).as_posix() for path in strange[:3])
-    return first + (", ..." if len(strange) > 3 else "")
+    return errors.some([path.relative_to(root).as_posix() for path in strange])
 
 
 def _is_vacant(root: pathlib.Path) -> bool:

@@ -47,7 +47,7 @@ def read(path: pathlib.Path, wanted: Sequence[str] = ()) -> list[Line]:
             _require_columns(path, columns, wanted)
             lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
     except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = errors.reason(error)
         raise errors.UserError(f"can't read the table {path}: {reason}") from error
     lines = [(number, cells) for number, cells in lines if any(cells)]
     ragged = [

@@ -77,7 +77,7 @@ def build(
                 download_dir=nothing_is_downloaded
             )
     except (OSError, RuntimeError) as error:  # array_record's own of a full disk is the second
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = errors.reason(error).splitlines()[0]
         raise errors.UserError(f"can't write {target}: {reason}") from error
     finally:
         logger.setLevel(level)

@@ -199,5 +199,5 @@ def _read(data_set: dataset.DataSet, row: dataset.Row) -> bytes:
     try:
         return storable(data_set.read(row))
     except (OSError, decoding.UndecodableError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = errors.reason(error)
         raise errors.UserError(f"can't read the picture {row.path}: {reason}") from error
