@@ -33,6 +33,8 @@ BATCHES = {"vgg": 4}  # 8 are too many for its pools: some windows are always ne
 # Blocks after a stage's first one add their input; B0's first stage has no expansion.
 BRANCH_ENDS = r"^features\.(1\.[1-9]\d*\.block\.2|[2-7]\.[1-9]\d*\.block\.3)\.1$"
 BRANCH_ENDS += r"|^layer\d\.\d+\.bn[23]$"
+# So much of its usual size a branch adds; the more blocks, the less keeps rounding from growing.
+BRANCH_GAINS = {"resnet101": 0.1, "resnet152": 0.05}
 # With XLA's own depthwise convolution, as on GPU and TPU: it compiles in half the time.
 PLAIN_DEPTHWISE = tuple(f"efficientnet_b{number}" for number in range(2, 8))
 CLEARANCE = 5e-6  # some times the rounding of a batch norm's output in a deep network
@@ -57,7 +59,8 @@ def hostile_network(name: str) -> "torch.nn.Module":
     network = torchvision_cpu.network(name, num_classes=CLASSES, **RATES.get(family(name), {}))
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     norms = [key.removesuffix(".running_var") for key in shapes if key.endswith(".running_var")]
-    small = {norm: 0.2 for norm in norms if re.search(BRANCH_ENDS, norm)}
+    gain = BRANCH_GAINS.get(name, 0.2)
+    small = {norm: gain for norm in norms if re.search(BRANCH_ENDS, norm)}
     tensors = hostile.state_dict(shapes, small)
     network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
     return network.train() if is_smooth(name) else network.train().double()
