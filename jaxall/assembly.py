@@ -1,6 +1,7 @@
 """Puts a config's pictures together: read, checked, split, and laid down in the run's folder."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import platform
@@ -20,9 +21,11 @@ from jaxall.data import (
     audit,
     balance,
     checking,
+    checksums,
     dataset,
     duplicates,
     pipeline,
+    prepared,
     quarantine,
     remarks,
     split_file,
@@ -100,10 +103,48 @@ def preprocessing_of(config: config_lib.Config) -> Preprocessing:
     )
 
 
+class Reading:
+    """One pass over a config's pictures, made when it is first asked for."""
+
+    def __init__(self, config: config_lib.Config, console: rich_console.Console) -> None:
+        """Reads nothing yet."""
+        self._config, self._console = config, console
+
+    @functools.cached_property
+    def pictures(self) -> tuple[dataset.DataSet, checking.Checked, duplicates.Duplicates]:
+        """The table without the pictures that can't be read, what was seen of the others, copies.
+
+        Raises:
+            UserError: pictures are missing, can't be decoded, or aren't those that were prepared.
+        """
+        config, console = self._config, self._console
+        data_set = data_lib.load(config.data)
+        if data_set.note:
+            console.print("note:", data_set.note, style="yellow", soft_wrap=True)
+        most_bad = config.data.most_bad if config.data.on_bad_image == "quarantine" else None
+        with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
+            checked = checking.check(data_set, most_bad=most_bad, progress=report)
+        if checked.quarantined:
+            data_set = dataset.require_every_class(data_set.without(checked.quarantined))
+        if data_set.reader is None:
+            prepared.require_untouched(data_set.root, checked.sha256(data_set))
+        near = config.split.near_duplicate
+        return data_set, checked, duplicates.find(data_set, checked, near_duplicate=near)
+
+
 def open_or_begin(
-    config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console
+    config: config_lib.Config,
+    folder: pathlib.Path,
+    console: rich_console.Console,
+    reading: Reading | None = None,
 ) -> Material:
     """The material of the run in `folder`, which is set up if it is new.
+
+    Args:
+        config: its settings.
+        folder: where it lies.
+        console: where is said what was found.
+        reading: of the same pictures, where several runs are set up on them.
 
     Raises:
         UserError: the folder holds a run with other settings; and as `begin` and `resume`.
@@ -113,7 +154,7 @@ def open_or_begin(
         try:
             workdir.save_config(folder, config)
             if not workdir.exists(folder):
-                begin(config, folder, console)
+                begin(config, folder, console, reading or Reading(config, console))
                 sides = ()  # whose files have just been read
         except (OSError, UserError) as error:
             refusal = error
@@ -131,18 +172,30 @@ def open_or_begin(
     return material
 
 
-def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console.Console) -> None:
-    """Reads every picture once, splits them, and sets up the run's folder.
+def begin(
+    config: config_lib.Config,
+    folder: pathlib.Path,
+    console: rich_console.Console,
+    reading: Reading,
+) -> None:
+    """Splits the pictures, and sets up the run's folder.
 
     Raises:
-        UserError: pictures are missing or can't be decoded, or can't be split or drawn as asked.
+        UserError: as `Reading.pictures`, or they can't be split or drawn as asked.
     """
-    data_set, checked = _read_all(config.data, folder, console)
-    found = duplicates.find(data_set, checked, near_duplicate=config.split.near_duplicate)
+    data_set, checked, found = reading.pictures
+    quarantine.save(checked.quarantined, folder / quarantine.FILE)
+    if checked.quarantined:
+        console.print(
+            f"note: {len(checked.quarantined)} pictures can't be read and are left out, see "
+            f"{folder / quarantine.FILE}",
+            style="yellow",
+            soft_wrap=True,
+        )
     split = splits.make(data_set, found, config.split)
     sampling = draws_of(data_set, split, config.balance).effective_counts()
     split_file.save(split, data_set, folder / workdir.SPLIT)
-    checking.save_sha256(data_set, checked, folder / workdir.PICTURES)
+    checksums.save(checked.sha256(data_set), folder / workdir.PICTURES)
     scored = baselines(data_set, split, checked)
     audited = audit.with_baselines(audit.audit(data_set, checked, found, split), scored)
     audit.save(audited, folder / audit.FILE)
@@ -168,28 +221,6 @@ def begin(config: config_lib.Config, folder: pathlib.Path, console: rich_console
         "command": sys.argv,
     }
     workdir.save_facts(folder, data_set.class_names, preprocessing_of(config), facts)
-
-
-def _read_all(
-    settings: dataset.DataSettings, folder: pathlib.Path, console: rich_console.Console
-) -> tuple[dataset.DataSet, checking.Checked]:
-    """The table, without the pictures that can't be read, and what was seen of the others."""
-    data_set = data_lib.load(settings)
-    if data_set.note:
-        console.print("note:", data_set.note, style="yellow", soft_wrap=True)
-    most_bad = settings.most_bad if settings.on_bad_image == "quarantine" else None
-    with progress.bar(console, "reading pictures", len(data_set.rows)) as report:
-        checked = checking.check(data_set, most_bad=most_bad, progress=report)
-    quarantine.save(checked.quarantined, folder / quarantine.FILE)
-    if checked.quarantined:
-        console.print(
-            f"note: {len(checked.quarantined)} pictures can't be read and are left out, see "
-            f"{folder / quarantine.FILE}",
-            style="yellow",
-            soft_wrap=True,
-        )
-        data_set = dataset.require_every_class(data_set.without(checked.quarantined))
-    return data_set, checked
 
 
 def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:

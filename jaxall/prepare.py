@@ -6,6 +6,7 @@ python -m jaxall.prepare b_all leukemia.zip --out data/b_all
 from __future__ import annotations
 
 import math
+import pathlib
 
 from absl import flags
 from etils import epy
@@ -51,6 +52,8 @@ def _order(arguments: list[str]) -> preparing.Order:
         raise UserError(f"prepare takes a data set's name and an archive or folder; got {got}")
     name, source = arguments[0], files.home(arguments[1])
     problems = []
+    if not arguments[1]:
+        problems.append("the archive or folder has an empty name")
     if name not in data_lib.DATA_SETS:
         problems.append(
             f"no data set is called {name!r}, there are {', '.join(data_lib.DATA_SETS)}"
@@ -64,9 +67,12 @@ def _order(arguments: list[str]) -> preparing.Order:
     if not 0 < _MOST_GIB.value < math.inf:
         problems.append(f"--most_gib is above 0; got {_MOST_GIB.value:g}")
     errors.refuse(problems)
-    out = files.home(_OUT.value).resolve()
+    out = _resolved(_OUT.value, "--out")
+    records = _resolved(_TFDS.value, "--tfds") if _TFDS.value else None
     if source.is_dir() and out.is_relative_to(source.resolve()):
         raise UserError(f"--out: {out} lies in the folder that it is made from, {source}")
+    if records and records.is_relative_to(out):
+        raise UserError(f"--tfds: {records} lies in the folder of --out, {out}; wanted another")
     return preparing.Order(
         source=source,
         out=out,
@@ -75,8 +81,15 @@ def _order(arguments: list[str]) -> preparing.Order:
         ),
         near_duplicate=_NEAR_DUPLICATE.value,
         limits=archives.Limits(total=int(_MOST_GIB.value * 2**30)),
-        records=files.home(_TFDS.value) if _TFDS.value else None,
+        records=records,
     )
+
+
+def _resolved(name: str, flag: str) -> pathlib.Path:
+    try:
+        return files.home(name).resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle, of which Python 3.13 says nothing
+        raise UserError(f"{flag}: {name} is a link that leads to itself") from error
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """What `prepare` does: a data set as it was downloaded becomes a folder that can be trusted."""
 
 import dataclasses
+import math
 import pathlib
 import shlex
 from collections.abc import Mapping
@@ -207,7 +208,9 @@ def _next_command(record: Mapping[str, Any], order: Order) -> str:
     ]
     if record["quarantined"]:
         parts.append("--config.data.on_bad_image=quarantine")
-        parts.append(f"--config.data.most_bad={order.settings.most_bad:g}")
+        # Training counts labelled pictures only, of which the share may be larger.
+        most_bad = max(order.settings.most_bad, record["quarantined_share"])
+        parts.append(f"--config.data.most_bad={math.ceil(most_bad * 1e4) / 1e4:g}")
     if order.near_duplicate != duplicates.NEAR:
         parts.append(f"--config.split.near_duplicate={order.near_duplicate:g}")
     return shlex.join([*parts, "--workdir", f"runs/{name}"])

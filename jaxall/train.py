@@ -157,9 +157,11 @@ def cross_validate(
         raise UserError(
             "--folds is for one host: start each fold of a pod's runs with --config.split.fold=K"
         )
-    configs = folds.configs(config)
+    configs, reading = folds.configs(config), assembly.Reading(config, console)
     for fold, own in enumerate(configs):  # what can't be split is told before hours of training
-        assembly.open_or_begin(own, folds.folder_of(folder, fold), console)
+        # The audits of all folds say nearly the same.
+        heard = console if fold == 0 else cli.console(is_quiet=True)
+        assembly.open_or_begin(own, folds.folder_of(folder, fold), heard, reading)
     for fold, own in enumerate(configs):
         target, label = folds.folder_of(folder, fold), f"fold {fold} ({fold + 1} of {len(configs)})"
         if folds.is_scored(target, own):

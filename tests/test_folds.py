@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxall import folds, train, workdir
-from jaxall.data import split_file, synthetic
+from jaxall.data import checking, split_file, synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import predictions, scores
 from jaxall.training import loop
@@ -161,6 +161,18 @@ def test_a_fold_that_can_not_be_split_is_told_before_any_is_trained(settings, tm
     with pytest.raises(UserError, match="wanted at least 7 subjects"):
         train.cross_validate(few, tmp_path, programs.quiet())
     assert not list(tmp_path.glob("fold*/journal.jsonl"))
+
+
+def test_the_pictures_are_read_once_for_all_folds(settings, tmp_path, monkeypatch):
+    read = []
+    check = checking.check
+    monkeypatch.setattr(checking, "check", lambda *a, **k: read.append(1) or check(*a, **k))
+    monkeypatch.setattr(train, "train", lambda config, *_: read.append(config.split.fold))
+    monkeypatch.setattr(folds, "score", lambda *_: None)
+    with pytest.raises(UserError, match="no checkpoints in"):
+        train.cross_validate(settings, tmp_path, programs.quiet())
+    assert read == [1, 0, 1, 2]
+    assert len({(tmp_path / f"fold{fold}" / "split.csv").read_text() for fold in range(3)}) == 3
 
 
 def test_a_fold_that_another_process_trains_is_refused(settings, tmp_path):

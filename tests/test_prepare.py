@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import types
@@ -17,6 +18,7 @@ from PIL import Image
 from jaxall import cli, prepare
 from jaxall import data as data_package
 from jaxall.data import (
+    checking,
     dataset,
     duplicates,
     extracting,
@@ -316,6 +318,47 @@ def test_pictures_that_cannot_be_read_are_quarantined(tmp_path, spoilt, run):
     assert len(listed) == PICTURES - 3 and not listed & left_out.keys()
 
 
+def test_the_command_that_is_proposed_allows_the_share_of_the_labelled_pictures(
+    tmp_path, spoilt, run
+):
+    """`train` doesn't count those without a class, of which there may be many."""
+    members, _ = spoilt
+    smears = [name for name in members if name.endswith(".png")]
+    lines = [f"{name},{'' if '-002' in name else name.split('/')[1]}" for name in smears]
+    table = "\n".join(["path,label", *lines]).encode()
+    source = packing.write(tmp_path / "mine", {**members, "table.csv": table})
+    chosen = {"on_bad_image": "quarantine", "most_bad": 0.15}
+    code, said, _ = run("folder", source, out=tmp_path / "out", **chosen)
+    assert code == 0 and f"{PICTURES // 3}" in said.split("(unlabelled)")[1].split("\n")[0]
+    assert "--config.data.most_bad=0.1875" in said  # 3 of 16
+
+
+def test_a_class_without_a_picture_is_not_lost(tmp_path, drawn, run):
+    source = packing.write(
+        tmp_path / "mine", {"a/1.png": packing.picture(), "b/1.txt": b"", "c/d/x.doc": b""}
+    )
+    (source / "e").mkdir()
+    line = refusal(run("folder", source, out=tmp_path / "out"))
+    assert "no pictures (" in line and "in b, c, e" in line
+
+
+def test_a_prepared_picture_that_was_edited_is_refused(tmp_path, drawn, run):
+    """Its file is the source's own, by a hard link."""
+    source, out = packing.write(tmp_path / "smears", drawn), tmp_path / "out"
+    assert run("drawn_smears", source, out=out)[0] == 0
+    data_set = load(out)
+    sums = checking.check(data_set).sha256(data_set)
+    prepared.require_untouched(data_set.root, sums)
+    edited = data_set.rows[3].path
+    with (data_set.root / edited).open("ab") as file:
+        file.write(b"\0")
+    sums = checking.check(data_set).sha256(data_set)
+    line = f"1 of {PICTURES} pictures in {out} aren't the files .* prepared, the first: {edited}"
+    with pytest.raises(ValueError, match=line) as caught:
+        prepared.require_untouched(data_set.root, sums)
+    assert caught.value.details == (edited,)
+
+
 def test_unlabelled_pictures_are_listed_and_compared_with_the_others(tmp_path):
     names = [("a", 0), ("b", 1), ("c", -1), ("d", -1)]
     noise = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
@@ -366,6 +409,16 @@ def test_the_command_line_is_made_sure_of(tmp_path, drawn, run, monkeypatch):
         "none; --near_duplicate is above 0 and at most 1; got 0; --most_bad is at least 0 and "
         "below 1; got 1; --most_gib is above 0; got -1"
     )
+    inside = (
+        f"--tfds: {tmp_path}/x/records lies in the folder of --out, {tmp_path}/x; wanted another"
+    )
+    assert refusal(run("drawn_smears", source, out="x", tfds="x/records")) == inside
+    assert refusal(run("drawn_smears", "", out="x")) == "the archive or folder has an empty name"
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "disk")
+    line = f"{tmp_path}/disk is a mount point: wanted a folder below it for --out"
+    assert refusal(run("drawn_smears", source, out="disk")) == line
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     inside = f"--out: {source}/out lies in the folder that it is made from, {source}"
     assert refusal(run("drawn_smears", source, out=source / "out")) == inside
     line = f"there is no archive and no folder {tmp_path}/no.zip"

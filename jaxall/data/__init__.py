@@ -13,11 +13,13 @@ def load(settings: dataset.DataSettings) -> dataset.DataSet:
     """Reads the table of the data set that the settings name.
 
     Raises:
-        UserError: no data set has that name, or its folder isn't as it should be.
+        UserError: no data set has that name, its folder isn't as it should be, or it has no class
+            of the name `positive`.
     """
     if settings.name not in DATA_SETS:
         nearest = difflib.get_close_matches(settings.name, DATA_SETS, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         names = ", ".join(DATA_SETS)
         raise errors.UserError(f"no data set is called {settings.name!r}, there are {names}{hint}")
-    return DATA_SETS[settings.name].load(files.home(settings.root))
+    data_set = DATA_SETS[settings.name].load(files.home(settings.root))
+    return dataset.with_positive(data_set, settings.positive) if settings.positive else data_set

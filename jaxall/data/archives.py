@@ -37,10 +37,12 @@ class Contents:
 
     Attributes:
         members: pictures, tables and texts, in the order of the container.
+        folders: paths of all folders; one without a member may be a class without a picture.
         others: names of the files that are left out, without hidden ones.
     """
 
     members: tuple[Member, ...]
+    folders: tuple[str, ...]
     others: tuple[str, ...]
 
     @property
@@ -87,6 +89,7 @@ def survey(
             them all), or no picture.
     """
     members: list[Member] = []
+    folders: list[str] = []
     others: list[str] = []
     problems: list[str] = []
     count = total = 0
@@ -100,13 +103,15 @@ def survey(
             problem = problem or "has no name"
         if problem:
             problems.append(f"{entry.name!r} {problem}")
-        elif entry.is_folder or any(map(decoding.is_clutter, parts)):
+        elif any(map(decoding.is_clutter, parts)):
             continue
+        elif entry.is_folder:
+            folders += ["/".join(parts)] if parts else []
         elif _is_wanted(parts[-1]):
             members.append(Member(path="/".join(parts), entry=entry))
         else:
             others.append("/".join(parts))
-    problems += _collisions(members)
+    problems += _collisions(members, folders)
     if problems:
         raise errors.UserError(
             f"refused {container.path}: {len(problems):,} of {count:,} members are unsafe, nothing "
@@ -121,7 +126,7 @@ def survey(
     if not any(member.path.lower().endswith(decoding.IMAGE_SUFFIXES) for member in members):
         kinds = ", ".join(decoding.IMAGE_SUFFIXES)
         raise errors.UserError(f"no pictures ({kinds}) in {container.path}")
-    return Contents(members=tuple(members), others=tuple(others))
+    return Contents(members=tuple(members), folders=tuple(folders), others=tuple(others))
 
 
 def unsafe(name: str) -> str:
@@ -160,8 +165,8 @@ def _require_within(
         )
 
 
-def _collisions(members: Sequence[Member]) -> list[str]:
-    """Members that are one file, on some file system at least, or lie below a file."""
+def _collisions(members: Sequence[Member], folders: Sequence[str]) -> list[str]:
+    """Members that are one file, on some file system at least, are a folder or lie below a file."""
     problems = []
     seen: dict[str, Member] = {}
     for member in members:
@@ -174,6 +179,11 @@ def _collisions(members: Sequence[Member]) -> list[str]:
             problems.append(
                 f"{member.entry.name!r} is {first.entry.name!r} but for case or accents"
             )
+    problems += [
+        f"{seen[key].entry.name!r} is a file and a folder"
+        for key in map(_caseless, folders)
+        if key in seen
+    ]
     for member in members:
         for parent in pathlib.PurePosixPath(_caseless(member.path)).parents:
             if str(parent) in seen:

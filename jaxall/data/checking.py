@@ -34,6 +34,11 @@ class Checked:
         """Each picture's digest."""
         return tuple(one.pixels for one in self.looked)
 
+    def sha256(self, data_set: DataSet) -> dict[str, str]:
+        """Each file's, by its row's path; of the table without what can't be read."""
+        pairs = zip(data_set.rows, self.looked, strict=True)
+        return {row.path: one.sha256 for row, one in pairs}
+
     @property
     def thumbnails(self) -> np.ndarray:
         """uint8 [N,16,16,3]."""
@@ -96,19 +101,16 @@ def check(
     return Checked(looked=tuple(seen), quarantined=bad)
 
 
-def save_sha256(data_set: DataSet, checked: Checked, path: pathlib.Path) -> None:
-    """Writes each file's sha256 by its path below the root."""
-    pairs = zip(checked.looked, data_set.rows, strict=True)
-    checksums.save({row.path: one.sha256 for one, row in pairs}, path)
-
-
-def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Path) -> None:
+def require_same_files(
+    data_set: DataSet, rows: Sequence[int], path: pathlib.Path, threads: int = 4
+) -> None:
     """Makes sure that files are those whose sha256 was saved.
 
     Args:
         data_set: the table.
         rows: positions of the rows that matter.
-        path: what `save_sha256` wrote.
+        path: a list of checksums.
+        threads: how many files are read at a time.
 
     Raises:
         UserError: some are not; its details name them.
@@ -122,7 +124,10 @@ def require_same_files(data_set: DataSet, rows: Sequence[int], path: pathlib.Pat
             return True
         return hashlib.sha256(data).hexdigest() != known.get(row.path)
 
-    other = [row.path for row in map(data_set.rows.__getitem__, rows) if is_other(row)]
+    chosen = [data_set.rows[index] for index in rows]
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        found = pool.map(is_other, chosen)
+        other = [row.path for row, is_wrong in zip(chosen, found, strict=True) if is_wrong]
     if other:
         raise errors.UserError(
             f"{len(other)} of {len(rows)} pictures under {data_set.root} are not the files that "

@@ -150,15 +150,9 @@ class Folder:
 
     def entries(self, progress: Progress) -> Iterator[Entry]:
         """Its files, by name; hidden ones are passed over."""
-
-        def fail(error: OSError) -> None:
-            raise errors.UserError(f"can't read the folder {error.filename}: {error.strerror}")
-
-        for parent, folders, names in os.walk(self._root, onerror=fail):
-            folders[:] = sorted(name for name in folders if not decoding.is_clutter(name))
-            for name in [*folders, *sorted(names)]:
-                if not decoding.is_clutter(name):
-                    yield self._entry(pathlib.Path(parent, name))
+        for parent, folders, names in decoding.walk(self._root):
+            for name in [*folders, *names]:
+                yield self._entry(pathlib.Path(parent, name))
 
     def chunks(self, entry: Entry) -> Iterator[bytes]:
         """The file's."""

@@ -24,12 +24,14 @@ class DataSettings:
         on_bad_image: "stop" refuses the data set, "quarantine" leaves such pictures out and lists
             them in the run's folder.
         most_bad: share of the pictures above which "quarantine" stops as well.
+        positive: of two classes the one that sensitivity is of; "" for the last by name.
     """
 
     name: str = "b_all"
     root: str = "data/b_all"
     on_bad_image: str = "stop"
     most_bad: float = 0.01
+    positive: str = ""
 
     def validate(self) -> None:
         """Raises UserError naming every impossible field, what it may be, and what came."""
@@ -120,6 +122,23 @@ class DataSet:
             for table in (self.rows, self.unlabelled)
         )
         return dataclasses.replace(self, rows=rows, unlabelled=unlabelled)
+
+
+def with_positive(data_set: DataSet, positive: str) -> DataSet:
+    """The same with `positive` for the last of its two classes, where scores look for it.
+
+    Raises:
+        UserError: there is no such class, or there are more than two.
+    """
+    names = data_set.class_names
+    if len(names) != 2 or positive not in names:
+        raise errors.UserError(
+            f"data.positive is one of two classes; got {positive!r}, there are {', '.join(names)}"
+        )
+    if positive == names[1]:
+        return data_set
+    rows = tuple(dataclasses.replace(row, label=1 - row.label) for row in data_set.rows)
+    return dataclasses.replace(data_set, class_names=names[::-1], rows=rows)
 
 
 def require_every_class(data_set: DataSet) -> DataSet:

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -106,14 +107,10 @@ def find_images(folder: pathlib.Path) -> list[pathlib.Path]:
     Links to folders are followed, each folder once.
 
     Raises:
-        UserError: there is no such folder, or a folder in it can't be read.
+        UserError: there is no such folder, or one in it can't be read or lies too deep.
     """
     if not folder.is_dir():
         raise errors.UserError(f"wanted a folder with pictures, {folder} is none")
-
-    def fail(error: OSError) -> None:
-        raise errors.UserError(f"can't read the folder {error.filename}: {error.strerror}")
-
     found = []
     seen = {os.path.realpath(folder)}
 
@@ -122,16 +119,32 @@ def find_images(folder: pathlib.Path) -> list[pathlib.Path]:
         seen.add(os.path.realpath(path))
         return len(seen) > before
 
-    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if not is_clutter(name) and is_new(os.path.join(parent, name))
-        ]
+    for parent, folders, names in walk(folder, follow_links=True):
+        folders[:] = [name for name in folders if is_new(os.path.join(parent, name))]
         for name in names:
-            if not is_clutter(name) and name.lower().endswith(IMAGE_SUFFIXES):
+            if name.lower().endswith(IMAGE_SUFFIXES):
                 found.append(pathlib.Path(parent, name))
     return sorted(found, key=lambda path: path.as_posix())
+
+
+def walk(
+    folder: pathlib.Path, *, follow_links: bool = False
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk` without clutter, folders and files sorted by name.
+
+    Raises:
+        UserError: a folder can't be read, or lies too deep.
+    """
+
+    def fail(error: OSError) -> None:
+        raise errors.UserError(f"can't read the folder {error.filename}: {error.strerror}")
+
+    try:
+        for parent, folders, names in os.walk(folder, onerror=fail, followlinks=follow_links):
+            folders[:] = sorted(name for name in folders if not is_clutter(name))
+            yield parent, folders, sorted(name for name in names if not is_clutter(name))
+    except RecursionError as error:  # Python 3.11 goes down by recursion
+        raise errors.UserError(f"the folders in {folder} are nested too deeply") from error
 
 
 def is_clutter(name: str) -> bool:

@@ -52,6 +52,8 @@ def extract(
     done = written = 0
     total = contents.size
     sha256: dict[str, str] = {}
+    for path in contents.folders:
+        (folder / path).mkdir(parents=True, exist_ok=True)
     try:
         for member in contents.members:
             target = folder / member.path

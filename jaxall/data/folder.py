@@ -1,14 +1,17 @@
 """Anyone's own pictures: a folder of class folders, or a CSV file that lists them."""
 
 import collections
+import dataclasses
+import difflib
 import os.path
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from jaxall import errors
 from jaxall.data import dataset, decoding, folder_table, ordering
 
 NAME = "folder"
+RARE, ALIKE = 20, 0.75  # times fewer pictures, and `difflib`'s ratio of names, of a likely slip
 _WANTED = (
     "wanted a folder with a folder of pictures for each of two or more classes, or a CSV file "
     "with the columns path and label"
@@ -48,9 +51,9 @@ def load(root: pathlib.Path) -> dataset.DataSet:
         rows=tuple(row for row in rows if row.label >= 0),
         unlabelled=tuple(row for row in rows if row.label < 0),
         caveat=_caveat([row for row in rows if row.label >= 0]),
-        note=_note(rows),
     )
-    return dataset.require_every_class(data_set)
+    note = "; ".join((*_notes(rows), *_slips(data_set.class_counts)))
+    return dataset.require_every_class(dataclasses.replace(data_set, note=note))
 
 
 def _read_folders(root: pathlib.Path) -> tuple[tuple[str, ...], tuple[dataset.Row, ...]]:
@@ -121,21 +124,30 @@ def _caveat(rows: Sequence[dataset.Row]) -> str:
     )
 
 
-def _note(rows: Sequence[dataset.Row]) -> str:
+def _slips(counts: Mapping[str, int]) -> Iterator[str]:
+    """Warns of small classes that have nearly the name of a large one."""
+    for name, count in counts.items():
+        large = {other.lower(): other for other, own in counts.items() if own > RARE * count}
+        for close in difflib.get_close_matches(name.lower(), large, n=1, cutoff=ALIKE):
+            other = large[close]
+            yield (
+                f"the class {name} ({count:,} pictures) has nearly the name of {other} "
+                f"({counts[other]:,}): is it a slip of the pen?"
+            )
+
+
+def _notes(rows: Sequence[dataset.Row]) -> Iterator[str]:
     """Warns of pictures without a class, and of a split that parts what belongs together."""
-    nameless = sum(row.label < 0 for row in rows)
-    unlabelled = f"{nameless:,} pictures have no class and are left out" if nameless else ""
+    if nameless := sum(row.label < 0 for row in rows):
+        yield f"{nameless:,} pictures have no class and are left out"
     sides: dict[str, set[str]] = collections.defaultdict(set)
     for row in rows:
         for kind, name in (("subject", row.subject), ("group", row.group)):
             if name and row.side:
                 sides[f"{kind} {name}"].add(row.side)
     parted = sorted((name for name, found in sides.items() if len(found) > 1))
-    if not parted:
-        return unlabelled
-    first = errors.some(parted)
-    leak = (
-        f"the table's own split, which split.kind=official uses, parts {len(parted):,} subjects or "
-        f"groups, so it leaks: {first}"
-    )
-    return "; ".join(filter(None, (unlabelled, leak)))
+    if parted:
+        yield (
+            f"the table's own split, which split.kind=official uses, parts {len(parted):,} "
+            f"subjects or groups, so it leaks: {errors.some(parted)}"
+        )

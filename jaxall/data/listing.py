@@ -29,7 +29,8 @@ def make(
         progress: told how many pictures are done.
 
     Returns:
-        Counts of everything, and what the data set says of itself; plain values for JSON.
+        Counts of everything, the share of labelled pictures that can't be read, and what the data
+        set says of itself; plain values for JSON.
 
     Raises:
         UnreadablePicturesError: too many can't be read.
@@ -42,6 +43,7 @@ def make(
     found = duplicates.find(whole, checked, near_duplicate=near_duplicate)
     manifest.save(manifest.describe(whole, checked, found), folder / prepared.MANIFEST)
     labelled = sum(row.label >= 0 for row in whole.rows)
+    lost = len(data_set.rows) - labelled
     audited = _audit(whole, checked, found, labelled, near_duplicate)
     audit.save(audited, folder / audit.FILE)
     subjects = _subjects(whole)
@@ -52,6 +54,7 @@ def make(
         },
         "unlabelled": len(whole.rows) - labelled,
         "quarantined": len(checked.quarantined),
+        "quarantined_share": lost / len(data_set.rows),
         "duplicates": {
             "pictures": found.pictures,
             "groups": len(found.groups),

@@ -8,7 +8,11 @@ resumes at step k sees what it would have seen.
 
 import dataclasses
 import functools
+import multiprocessing
+import multiprocessing.process
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
@@ -278,7 +282,7 @@ def _read(batches: grain.MapDataset, settings: LoaderSettings) -> Batches:
     Turns OpenCV's own threads off in this process and in the workers: the threads and workers here
     are the parallel ones, and more would get in each other's way.
     """
-    _start_process(0, 0)
+    cv2.setNumThreads(0)
     # In batches, not pictures; fewer than threads would leave threads idle.
     ahead = max(settings.prefetch, settings.threads)
     reading = batches.to_iter_dataset(
@@ -288,10 +292,19 @@ def _read(batches: grain.MapDataset, settings: LoaderSettings) -> Batches:
         # One batch of each worker lies in shared memory; the others wait in the worker.
         reading = reading.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=settings.workers, per_worker_buffer_size=1),
-            worker_init_fn=_start_process,
+            worker_init_fn=_start_worker,
         )
     return Batches(iter(reading), copy=settings.workers > 0)
 
 
-def _start_process(_index: int, _count: int) -> None:
+def _start_worker(_index: int, _count: int) -> None:
     cv2.setNumThreads(0)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """A parent that is killed outright tells its workers nothing: they'd wait for ever."""
+    parent.join()
+    os._exit(1)

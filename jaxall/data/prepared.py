@@ -34,6 +34,8 @@ def is_there(target: pathlib.Path) -> bool:
     """
     if (target / RECORD).is_file():
         return True
+    if os.path.ismount(target):  # a finished folder can't be given its name
+        raise errors.UserError(f"{target} is a mount point: wanted a folder below it for --out")
     if target.is_dir() and not any(target.iterdir()):
         return False
     if os.path.lexists(target):
@@ -158,6 +160,33 @@ def verify(
             changed,
         )
     return len(sums)
+
+
+def require_untouched(root: pathlib.Path, sha256: Mapping[str, str]) -> None:
+    """Makes sure that pictures are as they were prepared, if they lie in a prepared folder.
+
+    Its files may share their bytes with the source's, where they can be edited unseen.
+
+    Args:
+        root: of a data set, in the folder or anywhere else.
+        sha256: of each picture's file, by its path below the root.
+
+    Raises:
+        UserError: some are not; its details name them. Or the folder's lists are damaged.
+    """
+    root = pathlib.Path(os.path.abspath(root))
+    target = next((path for path in (root, *root.parents) if (path / RECORD).is_file()), None)
+    if target is None:
+        return
+    sums = _load_sums(target, load(target))
+    below = root.relative_to(target)
+    other = [path for path, digest in sha256.items() if sums.get(str(below / path)) != digest]
+    if other:
+        raise errors.UserError(
+            f"{len(other):,} of {len(sha256):,} pictures in {target} aren't the files that were "
+            f"prepared, the first: {other[0]}; delete the folder and prepare it anew",
+            other,
+        )
 
 
 def _load_sums(target: pathlib.Path, record: Mapping[str, Any]) -> dict[str, str]:

@@ -36,7 +36,7 @@ class PreprocessingSettings:
             then resized; 0 for the whole picture. With a crop of the image size nothing is
             resized, and the size of a cell stays what the microscope made it.
         mask: share of the width and of the height, of the lower right corner that is painted
-            over, where scale bars are burnt in; (0, 0) for none.
+            over, where scale bars are burnt in, at least a pixel each; (0, 0) for none.
         greyscale: takes the colour away. The control experiment: what colour alone gives away,
             such as the stain of a class, is then out of reach.
     """
@@ -153,7 +153,7 @@ class Preprocessing:
             resample = INTERPOLATIONS[self.interpolation]
             image = np.array(Image.fromarray(image).resize((size, size), resample))
         if any(self.mask):
-            width, height = (round(share * size) for share in self.mask)
+            width, height = (max(1, round(share * size)) for share in self.mask)
             image = region.without_corner(image, width, height)
         if self.greyscale:
             image = np.array(Image.fromarray(image).convert("L").convert("RGB"))

@@ -66,7 +66,7 @@ def fingerprint(path: pathlib.Path, digests: pathlib.Path, side: str) -> tuple[s
 
     Args:
         path: of a saved split.
-        digests: what `checking.save_sha256` wrote of the same pictures.
+        digests: the checksums that a run saved of the same pictures.
         side: one of `SIDES`.
 
     Returns:

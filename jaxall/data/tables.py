@@ -1,5 +1,6 @@
 """CSV files as spreadsheets and people write them."""
 
+import codecs
 import csv
 import dataclasses
 import pathlib
@@ -38,6 +39,7 @@ def read(path: pathlib.Path, wanted: Sequence[str] = ()) -> list[Line]:
         UserError: can't be read, lacks a column or has it twice, or a line is too short or long.
     """
     try:
+        _refuse_utf16(path)
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             heading = file.readline()
             file.seek(0)
@@ -64,6 +66,13 @@ def read(path: pathlib.Path, wanted: Sequence[str] = ()) -> list[Line]:
     return [
         Line(number=number, cells=dict(zip(columns, cells, strict=True))) for number, cells in lines
     ]
+
+
+def _refuse_utf16(path: pathlib.Path) -> None:
+    """What Excel calls "Unicode text" can't be told from nonsense without its byte order mark."""
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise errors.UserError(f"{path} is UTF-16: wanted UTF-8, save it as that")
 
 
 def _require_columns(path: pathlib.Path, columns: Sequence[str], wanted: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from jaxall.evaluation.predictions import Predictions
 REPLICATES = 2000
 PERCENTILES = (2.5, 97.5)
 AT_ONCE = 100  # replicates; bounds the memory to so many numbers a picture
+ROUNDING = 1e-9  # what a score's replicates may differ by and still be equal
 LEAST_DEFINED = 0.5  # share of the replicates below which a score has no interval
 
 
@@ -29,7 +30,10 @@ def of(
 
     A replicate without a picture of a class that the whole has doesn't count but for the accuracy:
     the other scores would be over fewer classes, and easier. Nor does one count for a score that it
-    leaves undefined. The interval is NaN where fewer than half count, and with a single unit.
+    leaves undefined. The interval is NaN where fewer than half count, and with a single unit; and
+    where all replicates are equal, which says that there are too few units, not that the score is
+    certain. An accuracy of 0 or 1 over subjects then has Clopper and Pearson's, as if a subject
+    were one picture: at least as wide as it should be.
 
     Args:
         predictions: a picture whose subject is unknown counts as a subject of its own; where none
@@ -57,8 +61,12 @@ def of(
     names = [*scores.by_confusion(probabilities.shape[1]), "auroc"]
     bounds = {name: _percentiles([part[name] for part in parts]) for name in names}
     is_known = any(subjects)
-    if not is_known and count > 1:
-        bounds["accuracy"] = list(metrics.wilson_95(predictions.confusion()))
+    if count > 1:
+        confusion = predictions.confusion()
+        if not is_known:
+            bounds["accuracy"] = list(metrics.wilson_95(confusion))
+        elif (accuracy := metrics.accuracy(confusion)) in (0, 1):
+            bounds["accuracy"] = _of_extreme(accuracy, count)
     return {
         "unit": "subjects" if is_known else "pictures",
         "units": count,
@@ -122,4 +130,11 @@ def _percentiles(parts: list[np.ndarray]) -> list[float]:
     defined = values[~np.isnan(values)]
     if len(defined) == 0 or len(defined) < LEAST_DEFINED * len(values):
         return [float("nan"), float("nan")]
-    return np.percentile(defined, PERCENTILES).tolist()
+    low, high = np.percentile(defined, PERCENTILES).tolist()
+    return [low, high] if high - low > ROUNDING else [float("nan"), float("nan")]
+
+
+def _of_extreme(share: float, units: int) -> list[float]:
+    """Of a share of 0 or 1 of so many; Clopper and Pearson, 1934, doi:10.1093/biomet/26.4.404."""
+    width = 1 - (PERCENTILES[0] / 100) ** (1 / units)
+    return [1 - width, 1.0] if share else [0.0, width]

@@ -8,7 +8,15 @@ from PIL import Image
 
 from jaxall import data as data_package
 from jaxall import errors
-from jaxall.data import checking, dataset, decoding, duplicates, quarantine, splits
+from jaxall.data import (
+    checking,
+    checksums,
+    dataset,
+    decoding,
+    duplicates,
+    quarantine,
+    splits,
+)
 from tests import pictures
 
 PICTURE = Image.fromarray(pictures.noise(size=(40, 40)))
@@ -169,13 +177,15 @@ def test_a_line_break_in_a_name_is_told(tmp_path):
 
 def test_other_kinds_of_line_end_in_a_name_are_kept(tmp_path):
     data_set = folder_of(tmp_path / "mine", {"two\u2028\x0c\r.png": pictures.encode(PICTURE)})
-    checking.save_sha256(data_set, checking.check(data_set), tmp_path / "pictures.sha256")
+    sums = checking.check(data_set).sha256(data_set)
+    checksums.save(sums, tmp_path / "pictures.sha256")
     checking.require_same_files(data_set, range(19), tmp_path / "pictures.sha256")
 
 
 def test_a_pipe_in_place_of_a_picture_is_another_file(tmp_path):
     data_set = folder_of(tmp_path / "mine", {})
-    checking.save_sha256(data_set, checking.check(data_set), tmp_path / "pictures.sha256")
+    sums = checking.check(data_set).sha256(data_set)
+    checksums.save(sums, tmp_path / "pictures.sha256")
     (tmp_path / "mine" / "blast" / "3.png").unlink()
     os.mkfifo(tmp_path / "mine" / "blast" / "3.png")
     with pytest.raises(errors.UserError, match=r"1 of 18 .* the first: blast/3\.png"):

@@ -31,6 +31,28 @@ def test_a_data_set_without_pictures_is_refused(tmp_path):
         dataset.require_every_class(table)
 
 
+def test_the_positive_class_is_the_last(tmp_path):
+    for name in ("blast/1.png", "blast/2.png", "normal/3.png"):
+        pictures.write(tmp_path / name.split("/")[0], (name.split("/")[1],))
+    settings = dataset.DataSettings(name="folder", root=str(tmp_path), positive="blast")
+    data_set = data_package.load(settings)
+    assert data_set.class_names == ("normal", "blast")
+    assert {row.path.split("/")[0]: row.label for row in data_set.rows} == {"blast": 1, "normal": 0}
+    assert data_set.class_counts == {"normal": 1, "blast": 2}
+    settings.positive = "normal"
+    assert data_package.load(settings).class_names == ("blast", "normal")
+
+
+@pytest.mark.parametrize("names", [("blast", "normal"), ("a", "b", "tumour")])
+def test_a_positive_class_is_one_of_two(tmp_path, names):
+    rows = tuple(dataset.Row(path=f"{label}", label=label) for label in range(len(names)))
+    data_set = dataset.DataSet(name="x", root=tmp_path, class_names=names, rows=rows)
+    line = f"data.positive is one of two classes; got 'tumour', there are {', '.join(names)}"
+    with pytest.raises(errors.UserError) as caught:
+        dataset.with_positive(data_set, "tumour")
+    assert str(caught.value) == line
+
+
 def test_an_unknown_data_set_is_answered_with_the_nearest_name():
     with pytest.raises(errors.UserError, match=r"'b_al'.*b_all, drawn_smears.*mean b_all\?"):
         data_package.load(dataset.DataSettings(name="b_al"))

@@ -128,3 +128,13 @@ def test_a_folder_that_is_linked_beside_itself_is_read_once(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     assert decoding.find_images(tmp_path) == [tmp_path / "a" / "1.png"]
+
+
+def test_folders_nested_too_deeply_are_told(tmp_path, monkeypatch):
+    def walk(*arguments, **settings):
+        yield str(tmp_path), [], []
+        raise RecursionError
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(errors.UserError, match="nested too deeply"):
+        decoding.find_images(tmp_path)

@@ -211,6 +211,22 @@ def test_a_split_that_parts_a_subject_or_a_group_is_told(tmp_path):
     assert note.endswith("parts 2 subjects or groups, so it leaks: group slide 1, subject P1")
 
 
+def test_a_mistyped_class_is_told(tmp_path):
+    names = [f"a/{number}.bmp" for number in range(50)]
+    draw(tmp_path, *names)
+    lines = [f"{name},{'blsat' if name == 'a/7.bmp' else 'blast'}" for name in names[:-8]]
+    lines += [f"{name},normal" for name in names[-8:]]
+    (tmp_path / "table.csv").write_text("\n".join(("path,label", *lines)))
+    assert folder.load(tmp_path).note == (
+        "the class blsat (1 pictures) has nearly the name of blast (41): is it a slip of the pen?"
+    )
+
+
+def test_a_rare_class_with_a_name_of_its_own_is_not_doubted(tmp_path):
+    draw(tmp_path, "rare/1.bmp", *[f"common/{number}.bmp" for number in range(50)])
+    assert folder.load(tmp_path).note == ""
+
+
 def test_pictures_without_a_subject_are_counted(tmp_path):
     data_set = folder.load(listed(tmp_path, *LINES[:3], "b/9.bmp,normal,,,,,1"))
     assert data_set.caveat.startswith("1 of 4 pictures name no subject")

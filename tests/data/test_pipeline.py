@@ -1,5 +1,8 @@
 import dataclasses
+import os
 import pathlib
+import select
+import signal
 import subprocess
 import sys
 
@@ -234,6 +237,39 @@ def test_the_last_evaluation_batch_is_filled_up(source):
 def test_evaluation_is_the_same_with_threads_and_workers(source, threads, workers):
     settings = pipeline.LoaderSettings(threads=threads, workers=workers)
     assert_same(evaluate(source, 3, settings), evaluate(source, 3))
+
+
+def test_workers_end_with_a_process_that_is_killed(pictures):
+    script = f"""
+import multiprocessing, os, signal, sys
+from absl import flags
+from jaxall.data import pipeline
+from tests.data import test_pipeline
+
+if __name__ == "__main__":
+    flags.FLAGS.mark_as_parsed()
+    paths = {[str(pictures.absolute(row)) for row in pictures.rows]}
+    source = pipeline.PictureSource(
+        paths=paths, labels=[0] * len(paths), preprocessing=test_pipeline.unit()
+    )
+    settings = pipeline.LoaderSettings(threads=1, workers=1)
+    batches = pipeline.train_batches(
+        source, transforms=(), batch_size=2, seed=0, settings=settings
+    )
+    next(batches)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", script]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, cwd=pathlib.Path(__file__).parents[2]) as process:
+        workers = [os.pidfd_open(int(pid)) for pid in process.stdout.readline().split()]
+        process.communicate("\n")
+    assert process.returncode == -signal.SIGKILL and workers
+    for worker in workers:
+        assert select.select([worker], [], [], 20)[0]  # readable: it has ended
+        os.close(worker)
 
 
 def test_evaluating_nothing_gives_no_batch(source):

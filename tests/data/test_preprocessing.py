@@ -227,9 +227,10 @@ def test_nothing_of_what_the_mask_covers_can_be_told():
     np.testing.assert_array_equal(chosen.resize(second), chosen.resize(first))
 
 
-def test_a_mask_of_less_than_half_a_pixel_covers_nothing():
+def test_a_mask_of_less_than_half_a_pixel_covers_one():
     image = noise(32, 32, 3)
-    assert settings(32, mask=(0.01, 0.5)).resize(image) is image
+    result = settings(32, mask=(0.01, 0.01)).resize(image)
+    assert np.argwhere((result != image).any(-1)).tolist() == [[31, 31]]
 
 
 def test_greyscale_is_luma_in_all_channels():

@@ -46,7 +46,7 @@ def test_bytes_that_are_no_text_are_those_of_the_file_name(tmp_path):
         ("path,label\na.png\nb.png,x\nc.png,x,y\n", "2 have more or fewer, the first line 2: 1"),
         ('path,label\n"a.png,x\n', r"can't read the table .*t\.csv: unexpected end of data"),
         ("path,label\n" + "x" * 200_000 + ",y\n", r"can't read the table .*field larger"),
-        (b"\xff\xfep\0a\0t\0h\0,\0l\0a\0b\0e\0l\0\n\0", "are missing"),
+        (b"\xff\xfep\0a\0t\0h\0,\0l\0a\0b\0e\0l\0\n\0", "is UTF-16: wanted UTF-8"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, content, line):

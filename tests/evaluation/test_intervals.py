@@ -4,6 +4,7 @@ import time
 import hypothesis
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import strategies
 
 from jaxall.evaluation import intervals, metrics, predictions, scores
@@ -157,7 +158,10 @@ def test_what_most_draws_leave_undefined_has_no_interval():
 
 
 def test_a_draw_without_a_class_counts_for_the_accuracy_alone():
-    """Alone, the class that is always named would have a recall of 1, and the other one of 0."""
+    """Alone, the class that is always named would have a recall of 1, and the other one of 0.
+
+    The scores that are then the same in every draw have no interval.
+    """
     made = predictions.Predictions(
         names=tuple("abcd"),
         subjects=tuple("ABCD"),
@@ -166,12 +170,25 @@ def test_a_draw_without_a_class_counts_for_the_accuracy_alone():
         class_names=("a", "b"),
     )
     bounds = intervals.of(made)["bounds"]
-    constant = {"balanced_accuracy": 0.5, "kappa": 0, "auroc": 0.5}
-    constant |= {"sensitivity": 0, "specificity": 1}
-    for name, value in constant.items():
-        assert bounds[name] == [value, value], name
+    for name in ("balanced_accuracy", "kappa", "auroc", "sensitivity", "specificity"):
+        assert np.isnan(bounds[name]).all(), name
     assert bounds["accuracy"] == [0, 1]
     assert 0 < bounds["f1_macro"][0] < bounds["f1_macro"][1] < 0.5
+
+
+@pytest.mark.parametrize("called", [1, 0])
+def test_few_subjects_without_a_difference_leave_the_accuracy_a_wide_interval(called):
+    made = predictions.Predictions(
+        names=tuple("abcd"),
+        subjects=tuple("ABCD"),
+        labels=np.array([0, 0, 1, 1]),
+        probabilities=np.eye(2)[[1 - called, 1 - called, called, called]],
+        class_names=("a", "b"),
+    )
+    bounds = intervals.of(made)["bounds"]
+    exact = scipy.stats.binomtest(4 * called, 4).proportion_ci(0.95, "exact")
+    np.testing.assert_allclose(bounds["accuracy"], (exact.low, exact.high))
+    assert np.isnan([bounds[name] for name in ("balanced_accuracy", "sensitivity", "auroc")]).all()
 
 
 def test_every_unit_is_drawn_once_on_average():
