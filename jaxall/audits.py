@@ -13,6 +13,8 @@ from jaxall.data import audit, dataset, decoding
 from jaxall.errors import UserError, reason
 from jaxall.reporting import audits, plots
 
+_EMPTY = np.full((1, 1, 3), 255, np.uint8)
+
 
 def show(
     folder: pathlib.Path,
@@ -39,9 +41,10 @@ def show(
     data_set = _data_set(found, settings, folder)
     written = []
     for name, cells in audits.sheets(found).items():
-        images = [_picture(data_set, path) for path, _ in cells]
+        images = [_picture(data_set, path) if path else _EMPTY for path, _ in cells]
         written.append(out / f"{name}.png")
-        plots.contact_sheet(images, [caption for _, caption in cells], written[-1])
+        captions = [caption for _, caption in cells]
+        plots.contact_sheet(images, captions, written[-1], audits.COLUMNS)
         console.print(f"  {written[-1]}", soft_wrap=True)
     return written
 

@@ -3,15 +3,18 @@
 Audits are as `jaxall.data.audit` makes them: plain values, read from JSON.
 """
 
-from collections.abc import Mapping
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box, console, table, text
 
 from jaxall.reporting import tables
 
-ON_A_SHEET = 48
+COLUMNS, ON_A_SHEET = 6, 48
 MOST_SHEETS = 4  # of one kind
+_LIKENESS = re.compile(r"^near .*\(([\d.]+)[^()]*\)$")
 LISTED = 5  # paths named for each kind of outlier
 
 
@@ -29,28 +32,54 @@ def summary(audit: Mapping[str, Any]) -> console.Group:
 def sheets(audit: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
     """What to look at: name of a contact sheet -> (path, caption) of each of its pictures.
 
-    Groups of copies with different labels, then near copies (of exact ones there is nothing to
-    see), then each kind of outlier; long lists fill several sheets, and end after `MOST_SHEETS`.
+    Groups of copies with different labels, then near copies, the least alike first (of exact ones
+    there is nothing to see), then each kind of outlier; long lists fill several sheets, and end
+    after `MOST_SHEETS`. What all captions of a kind begin their paths with is left away. Groups
+    begin a row of `COLUMNS` of their own where the one before has no room for them, behind empty
+    cells of no path.
     """
     conflicts = {path for group in audit["conflicts"] for path in group}
-    found: dict[str, list[tuple[str, str]]] = {"conflicts": [], "near-duplicates": []}
+    parted: list[list[tuple[str, str]]] = []
+    near: list[tuple[float, list[tuple[str, str]]]] = []
     for number, group in enumerate(audit["duplicates"]["groups"], start=1):
         lines = list(zip(group["paths"], group["classes"], group["reasons"], strict=True))
         if group["paths"][0] in conflicts:
-            found["conflicts"] += [(path, f"{number}: {name}, {path}") for path, name, _ in lines]
-        if any(reason.startswith("near") for *_, reason in lines):
-            found["near-duplicates"] += [
-                (path, f"{number}: {_likeness(reason)}{path}") for path, _, reason in lines
-            ]
+            parted.append([(path, f"{number}: {name}, ") for path, name, _ in lines])
+        likeness = [float(found[1]) for *_, reason in lines if (found := _LIKENESS.search(reason))]
+        if likeness:
+            cells = [(path, f"{number}: {_likeness(reason)}") for path, _, reason in lines]
+            near.append((min(likeness), cells))
+    near.sort(key=lambda pair: pair[0])
+    found = {"conflicts": _in_rows(parted), "near-duplicates": _in_rows(cells for _, cells in near)}
     for name, kind in audit["outliers"].items():
         found[name.replace(" ", "-")] = [
-            (path, f"{figure:.2f} {path}") for path, figure in kind["pictures"].items()
+            (path, f"{figure:.2f} ") for path, figure in kind["pictures"].items()
         ]
+    found = {name: _captioned(cells) for name, cells in found.items()}
     return {
         f"{name}-{sheet + 1}": cells[sheet * ON_A_SHEET : (sheet + 1) * ON_A_SHEET]
         for name, cells in found.items()
         for sheet in range(min(-(-len(cells) // ON_A_SHEET), MOST_SHEETS))
     }
+
+
+def _in_rows(groups: Iterable[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """All cells; a group that would be torn begins a new row."""
+    cells: list[tuple[str, str]] = []
+    for group in groups:
+        room = -len(cells) % COLUMNS
+        if room < len(group):
+            cells += [("", "")] * room
+        cells += group
+    return cells
+
+
+def _captioned(cells: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Captions completed by the paths, without the folders that all of them lie in."""
+    folders = [posixpath.dirname(path) for path, _ in cells if path]
+    common = posixpath.commonpath(folders) if folders else ""
+    cut = len(common) + 1 if common else 0
+    return [(path, f"{caption}{path[cut:]}") for path, caption in cells]
 
 
 def _likeness(reason: str) -> str:

@@ -117,6 +117,27 @@ def test_sheets_show_conflicts_then_near_copies_then_outliers():
     assert found["out-of-focus-1"][0] == ("[o]0", "-9.00 [o]0")
 
 
+def test_groups_stand_in_whole_rows_the_least_alike_first_under_short_names():
+    audit = an_audit()
+    audit["conflicts"] = []
+    told = "near duplicate of x (0.{}, mirrored)"
+    sizes = {80: 4, 70: 4, 95: 2, 85: 7, 90: 3}
+    audit["duplicates"]["groups"] = [
+        group(*[(f"mine/{share}/{i}.png", "Early", told.format(share)) for i in range(count)])
+        for share, count in sizes.items()
+    ]
+    (cells,) = [cells for name, cells in audits.sheets(audit).items() if name.startswith("near")]
+    assert cells[0] == ("mine/70/0.png", "2: (0.70, mirrored) 70/0.png")
+    rows = [cells[i : i + audits.COLUMNS] for i in range(0, len(cells), audits.COLUMNS)]
+    found = [[path.split("/")[1] if path else "" for path, _ in row] for row in rows]
+    assert found == [
+        ["70"] * 4 + [""] * 2,
+        ["80"] * 4 + [""] * 2,
+        ["85"] * 6,
+        ["85", "90", "90", "90", "95", "95"],
+    ]
+
+
 def test_a_long_list_fills_sheets_up_to_a_limit():
     audit = an_audit()
     count = audits.ON_A_SHEET * audits.MOST_SHEETS + 5
