@@ -10,7 +10,7 @@ from jaxall import config
 
 
 def get_config() -> config.Config:
-    """AdamW, one epoch of the head, then a cosine over 15 for all, batch 32."""
+    """AdamW, an epoch of the head, then all; the rate rises over two, then a cosine; batch 32."""
     return config.Config(
         name="b_all_modern",
         data=config.DataSettings(name="b_all", root="data/b_all"),
@@ -31,7 +31,7 @@ def get_config() -> config.Config:
             weight_decay=1e-2,
             decay_norms_and_biases=False,
             schedule="cosine",
-            warmup_epochs=0.5,
+            warmup_epochs=2.0,
             groups=(config.Group(pattern="backbone/.*", factor=0.1),),
         ),
         train=config.TrainSettings(

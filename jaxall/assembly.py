@@ -5,7 +5,6 @@ import functools
 import os
 import pathlib
 import platform
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from rich import console as rich_console
 
-from jaxall import __version__, models, workdir
+from jaxall import __version__, models, runtime, workdir
 from jaxall import config as config_lib
 from jaxall import data as data_lib
 from jaxall.data import (
@@ -218,7 +217,7 @@ def begin(
         "sampling": sampling,
         "baselines": scored,
         "versions": versions(),
-        "command": sys.argv,
+        "command": runtime.command(),
     }
     workdir.save_facts(folder, data_set.class_names, preprocessing_of(config), facts)
 

@@ -192,7 +192,7 @@ def _cross_validation(folder: pathlib.Path, label: str, side: str) -> CrossValid
     own = [folds.folder_of(folder, fold) for fold in range(len(summary["folds"]))]
     _require_scored(own, side)
     pooled = None
-    if side == "test" and summary.get("pooled"):
+    if side == "test" and isinstance(summary.get("pooled"), dict):  # JSON's null is read as NaN
         path = folder / scoring.FOLDER / "pooled" / scoring.SCORES
         pooled = scored.load(path, f"{label}, all folds pooled")
     return CrossValidation(

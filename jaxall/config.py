@@ -29,8 +29,8 @@ from jaxall.training.mixing import MixingSettings
 from jaxall.training.optim import OptimSettings
 from jaxall.training.plan import TrainSettings
 
-# What the best checkpoint can be chosen by: higher is better.
-_SCORES = (*scores.OVERALL, "auroc")
+# What the best checkpoint can be chosen by.
+_SCORES = (*scores.OVERALL, *scores.OVERALL_FROM_PROBABILITIES)
 # What may change between the start of a run and its continuation: none of it changes the result
 # (model.remat by no more than rounding).
 FREE = ("loader", "data.root", "model.remat", "train.log_every", "train.checkpoint_every")
@@ -125,10 +125,11 @@ class Config:
         if 0 < epochs < warmup:
             problems.append(f"optim.warmup_epochs is at most the {epochs:g} epochs; got {warmup:g}")
         patience, plateau = self.train.patience, self.optim.plateau_patience
-        if self.optim.schedule == "plateau" and 0 < patience <= plateau:
+        # A plateau acts on the epoch after those it bears, patience on the last of them.
+        if self.optim.schedule == "plateau" and 0 < patience <= plateau + 1:
             problems.append(
-                "train.patience is above optim.plateau_patience, or the rate would never fall; got "
-                f"{patience} and {plateau}"
+                "train.patience is at least optim.plateau_patience + 2, or no step would be taken "
+                f"at a lower rate; got {patience} and {plateau}"
             )
         if 0 < epochs <= max(self.optim.step_epochs, default=0.0):
             steps = self.optim.step_epochs

@@ -1,6 +1,7 @@
 """What the validation side says of a state, and what follows from that for the rest of a run."""
 
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
@@ -36,8 +37,8 @@ class Judge:
         self._config, self._material, self._predictor = config, material, predictor
         self._validation, self._by = validation, config.train.best_by
         # What lies behind the step that a run goes on from will be run, and written, again.
-        self._history: list[float | None] = [
-            record.get(f"validation_{self._by}")
+        self._history = [
+            self._merit(record.get(f"validation_{self._by}"))
             for record in journal.read(folder, "epoch")
             if record["step"] <= start
         ]
@@ -45,7 +46,9 @@ class Judge:
     @property
     def stopped(self) -> int | None:
         """The epoch after which the run has ended early, if it has."""
-        return patience.stopped(self._history, self._config.train.patience)
+        settings = self._config.train
+        staged = math.ceil(sum(stage.epochs for stage in settings.stages))
+        return patience.stopped(self._history, settings.patience, staged)
 
     def __call__(self, state: TrainState) -> dict[str, Any]:
         """The scores of a state at the end of an epoch; its averages are judged if it has any."""
@@ -60,8 +63,12 @@ class Judge:
             settings=self._config.loader,
         )
         found = scores.from_predictions(judged)
-        self._history.append(found[self._by])
+        self._history.append(self._merit(found[self._by]))
         return found
+
+    def rank(self, found: dict[str, Any]) -> dict[str, float]:
+        """By which the best checkpoint is kept."""
+        return {"score": scores.merit(self._by, found[self._by]), "loss": found["loss"]}
 
     def react(
         self, state: TrainState, found: dict[str, Any], spread: parallel.Spread
@@ -70,9 +77,12 @@ class Judge:
         settings = self._config.optim
         opt_state = plateau.judged(
             state.opt_state,
-            found[self._by],
+            scores.merit(self._by, found[self._by]),
             patience=settings.plateau_patience,
             factor=settings.step_factor,
             place=spread.place,
         )
         return dataclasses.replace(state, opt_state=opt_state)
+
+    def _merit(self, score: float | None) -> float | None:
+        return None if score is None else scores.merit(self._by, score)

@@ -56,6 +56,10 @@ class Learner:
 
         return self.programs[max(range(len(self.phases)), key=trained)]
 
+    def compiles(self, first: int, until: int, start: int) -> bool:
+        """Whether a run that goes on from `start` compiles a program in the steps between two."""
+        return first == start or any(first <= phase.start < until for phase in self.phases)
+
     def describe(self) -> list[str]:
         """A line for each phase, if there is more to say than that everything is trained."""
         if self.phases == (phases.Phase(start=0, scope=phases.Scope(), factor=1.0),):

@@ -66,8 +66,8 @@ def _rows(group: Group, evaluations: Sequence[Evaluation]) -> list[dict[str, Any
         facts = {"model": saved.config.model.name, "init": saved.config.model.init}
         if isinstance(member, CrossValidation):
             names = f"mean of {len(member.folds)} folds"
-            own = {"checkpoint": names, "subjects": sum(run.subjects for run in member.folds)}
-            own["pictures"] = sum(run.examples for run in member.folds)
+            pictures, subjects = _extent(member.folds)
+            own = {"checkpoint": names, "subjects": subjects, "pictures": pictures}
             rows.append(standings.of_folds(member.label, member.spread, facts | own))
             if member.pooled:
                 pooled = facts | {"checkpoint": "each fold's best", "subjects": own["subjects"]}
@@ -75,7 +75,8 @@ def _rows(group: Group, evaluations: Sequence[Evaluation]) -> list[dict[str, Any
         else:
             for one in member.evaluations:
                 own = facts | _checkpoint(one.scores) | {"subjects": member.subjects}
-                rows.append(standings.of_scores(one.label, one.scores, own))
+                run = one.label if "ensemble" in one.scores else member.label
+                rows.append(standings.of_scores(one.label, one.scores, own, run))
     baselines = {}
     for one in evaluations:
         baselines |= one.scores.get("baselines") or {}
@@ -98,11 +99,16 @@ def _checkpoint(scores: dict[str, Any]) -> dict[str, str]:
 def _description(group: Group, side: str) -> str:
     runs = comparison.runs_of(group.members[0])
     classes = ", ".join(runs[0].saved.class_names)
-    pictures = sum(run.examples for run in runs)
-    known = sum(run.subjects for run in runs)
+    pictures, known = _extent(runs)
     of = f" of {known:,} subjects" if known else ", of subjects that are not known"
     folds = f", in {len(runs)} folds" if len(runs) > 1 else ""
     return f"{pictures:,} {side} pictures{of}{folds}. Classes: {classes}."
+
+
+def _extent(runs: Sequence[Run]) -> tuple[int, int]:
+    """Pictures and known subjects of the side; folds may share one."""
+    sides = {run.pictures: run for run in runs}.values()
+    return sum(run.examples for run in sides), sum(run.subjects for run in sides)
 
 
 def _notes(rows: Sequence[dict[str, Any]], evaluations: Sequence[Evaluation]) -> list[str]:
@@ -128,10 +134,10 @@ def _notes(rows: Sequence[dict[str, Any]], evaluations: Sequence[Evaluation]) ->
         )
     if None in intervals:
         notes.append("Runs that an older version scored have an interval of the accuracy only.")
-    if any(standings.is_degenerate(row, name) for row in rows for name in standings.SCORES):
+    elif any(standings.lacks_interval(row, name) for row in rows for name in standings.SCORES):
         notes.append(
-            "An interval without width (100.0 to 100.0) says only that the bootstrap met no error, "
-            "not that there is none: with few subjects it proves little."
+            "A score without an interval was the same in all draws of the bootstrap, or undefined "
+            "in most: there are too few units to say how uncertain it is."
         )
     if any(row["kind"] == standings.FOLDS for row in rows):
         notes.append("±: standard deviation of the folds, which is no interval of their mean.")

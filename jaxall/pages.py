@@ -51,7 +51,7 @@ def write(
         "groups": sections,
         "courses": courses,
         **_tables(runs, folder),
-        "commands": [(run.label, run_facts.command(run)) for run in runs],
+        "commands": [(run.label, "\n".join(run_facts.commands(run))) for run in runs],
         "version": __version__,
     }
     view["downloads"] = folder.listed

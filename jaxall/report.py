@@ -1,5 +1,6 @@
-"""Shows what can't be read from numbers.
+"""Compares runs on one page, or shows a data set's audit, or what augmentations make of pictures.
 
+python -m jaxall.report runs/a runs/b --out site/
 python -m jaxall.report data/b_all --out audit/
 python -m jaxall.report --augmentations configs/densenet201.py --data FOLDER --out sheet.png
 """

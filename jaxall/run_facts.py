@@ -15,15 +15,19 @@ LISTED = 6  # warnings of the audit
 def speed(run: Run) -> dict[str, Any]:
     """From the journal; what it doesn't hold is None."""
     epochs = run.epochs
-    steady = epochs[1:] or epochs
+    steady = [epoch for place, epoch in enumerate(epochs) if not epoch.get("compiling", not place)]
+    steady = steady or epochs
+    most = max((epoch.get("pictures", 0) for epoch in steady), default=0)
+    whole = [epoch for epoch in steady if epoch.get("pictures", 0) == most]
     versions = run.saved.facts.get("versions", {})
     return {
         "run": run.label,
         "epochs": epochs[-1].get("epoch") if epochs else None,
         "steps": epochs[-1]["step"] if epochs else None,
         "images per second": _median(steady, "images_per_second"),
-        "seconds per epoch": _median(steady, "seconds"),
-        "seconds of training": _sum(epochs, "seconds"),
+        "seconds per epoch": _median(whole, "seconds"),
+        "peak memory (MiB)": _most(epochs, "peak_host_mib"),
+        "of a device (MiB)": _most(epochs, "peak_device_mib"),
         "waiting (%)": _times(100, _median(steady, "waiting_share")),
         "batch size": run.saved.config.train.batch_size,
         "precision": run.saved.config.model.precision,
@@ -49,9 +53,11 @@ def environment(run: Run) -> dict[str, Any]:
     return {"run": run.label, **plain, "devices": kinds}
 
 
-def command(run: Run) -> str:
-    """The command that began it, as it can be typed."""
-    return shlex.join(map(str, run.saved.facts.get("command", [])))
+def commands(run: Run) -> list[str]:
+    """The commands that began it and scored it, as they can be typed."""
+    scored = [one.scores.get("command") for one in run.evaluations]
+    commands = [run.saved.facts.get("command"), *scored]
+    return list(dict.fromkeys(shlex.join(map(str, command)) for command in commands if command))
 
 
 def settings(run: Run) -> list[dict[str, Any]]:
@@ -116,9 +122,9 @@ def _median(epochs: Sequence[dict[str, Any]], key: str) -> float | None:
     return round(statistics.median(values), 3) if values else None
 
 
-def _sum(epochs: Sequence[dict[str, Any]], key: str) -> float | None:
+def _most(epochs: Sequence[dict[str, Any]], key: str) -> int | None:
     values = [epoch[key] for epoch in epochs if epoch.get(key) is not None]
-    return round(sum(values), 1) if values else None
+    return round(max(values)) if values else None
 
 
 def _times(factor: float, value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from rich import console as rich_console
 
-from jaxall import assembly
+from jaxall import assembly, runtime
 from jaxall import config as config_lib
 from jaxall.data import balance, splits
 from jaxall.evaluation import scores
@@ -15,6 +15,11 @@ from jaxall.reporting import plots, tables
 from jaxall.training import journal, loop, plan, state
 
 CURVES = "curves.png"
+# Of an epoch's record; all else is the same however often a run is cut short.
+OF_THE_MACHINE = (
+    *("seconds", "images_per_second", "waiting_share", "pictures", "compiling"),
+    *("peak_host_mib", "peak_device_mib"),
+)
 
 
 class RunLog:
@@ -98,6 +103,7 @@ class RunLog:
         epoch: loop.Epoch,
         class_names: Sequence[str],
         found: dict[str, Any],
+        compiles: bool = False,
     ) -> None:
         """An epoch's scores: a record, a line of the table, and the curves.
 
@@ -107,6 +113,7 @@ class RunLog:
             epoch: what its steps were.
             class_names: in the order of the logits.
             found: the scores of the validation side.
+            compiles: whether its time holds that of a compilation.
         """
         if self._journal:
             record = {
@@ -114,6 +121,9 @@ class RunLog:
                 **of_training(epoch.tally, class_names),
                 **flat("validation", found),
                 **of_time(epoch.seconds, epoch.waited, epoch.pictures),
+                "pictures": epoch.pictures,
+                "compiling": compiles,
+                **runtime.peak_memory(),
             }
             self._journal.write("epoch", step, **record, learning_rate=self._rate_at(step))
             epochs = self._epochs()
@@ -131,14 +141,14 @@ class RunLog:
             is_new: whether it was trained at all since the start.
         """
         settings = self._config.train
-        if stopped:
+        if stopped and stopped < settings.epochs:
             why = f"stopped early at epoch {stopped}"
             since = f": {settings.patience} epochs without a better validation {settings.best_by}"
         else:
             why, since = f"all {settings.epochs:g} epochs are done", ""
         if not is_new:
             self._console.print(f"nothing left to do: {why}{since}")
-        elif stopped:
+        elif since:
             self._console.print(f"{why}{since}")
 
     def footer(self, best: int | None) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import pathlib
+import resource
 import sys
 
 import jax
@@ -70,6 +71,25 @@ def keep_memory() -> bool:
     # allocations, and no trimming.
     settings = {-8: 1, -4: 0, -1: -1}
     return all(mallopt(name, value) == 1 for name, value in settings.items())
+
+
+def command() -> list[str]:
+    """The command line of this process, as it can be typed."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return ["python", "-m", spec.name, *sys.argv[1:]] if spec else list(sys.argv)
+
+
+def peak_memory() -> dict[str, float]:
+    """MiB that this process and its fullest device have held at most; devices that don't say: none.
+
+    The process's are resident, decoded pictures and compilation included.
+    """
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, on macOS in bytes
+    found = {"peak_host_mib": resident / (2**20 if sys.platform == "darwin" else 2**10)}
+    statistics = [device.memory_stats() or {} for device in jax.local_devices()]
+    if peaks := [one["peak_bytes_in_use"] for one in statistics if "peak_bytes_in_use" in one]:
+        found["peak_device_mib"] = max(peaks) / 2**20
+    return found
 
 
 def configure() -> None:

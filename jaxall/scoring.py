@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rich import console as rich_console
 
-from jaxall import assembly, files, trained, workdir
+from jaxall import assembly, files, runtime, trained, workdir
 from jaxall.errors import UserError
 from jaxall.evaluation import intervals, subjects
 from jaxall.evaluation import predictions as predictions_lib
@@ -138,6 +138,7 @@ def write(
     """
     found = {
         **record,
+        "command": runtime.command(),
         **scores_lib.from_predictions(predictions),
         "intervals_95": intervals.of(predictions),
     }

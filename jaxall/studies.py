@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DATABASE, SWEEP = "study.db", "sweep.json"
 PATIENCE = 120  # seconds that one process waits for another that writes
-ENOUGH = 5  # finished trials before it is said which setting mattered
+ENOUGH = 40  # finished trials before it is said which setting mattered: of fewer it is chance
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "maximise": "maximize",
     "minimise": "minimize",
@@ -119,7 +119,7 @@ class Study:
         ]
 
     def importances(self) -> dict[str, float]:
-        """How much each setting mattered to the score, by optuna's reckoning; they add up to 1.
+        """How much each setting mattered to the score, by functional ANOVA; they add up to 1.
 
         Empty where too few trials are complete, or they don't differ.
         """
@@ -130,7 +130,8 @@ class Study:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return dict(optuna.importance.get_param_importances(self._study))
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._sweep.seed)
+            return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
 
     def _best_of(self, trial: "optuna.trial.FrozenTrial") -> float | None:
         best = max if self._sweep.direction == "maximise" else min

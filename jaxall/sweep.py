@@ -118,8 +118,8 @@ def show(
     shown.draw(rows, sweep.score, folder / PLOT, logarithmic, title)
     console.print(f"  {folder / TABLE}\n  {folder / PLOT}", soft_wrap=True)
     if found := study.importances():
-        shares = ", ".join(f"{name} {tables.percent(share)}" for name, share in found.items())
-        console.print(f"what mattered: {shares}", soft_wrap=True)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.items())
+        console.print(f"what mattered, roughly: {shares}", soft_wrap=True)
     if winner := shown.best(rows, sweep.score):
         of_train = trials.arguments(sweep.base, fixed, winner.settings, "FOLDER")
         run = folder / f"trial{winner.number:04d}"
@@ -180,7 +180,7 @@ def main(arguments: list[str]) -> int:
     if not _SWEEP.value:
         raise UserError("wanted --sweep FILE.py, a file with get_sweep() as in configs/sweeps/")
     sweep = sweeps.load(_SWEEP.value)
-    fixed = [_override(text) for text in _SET.value]
+    fixed = sweeps.fixed(sweep, _SET.value)
     base = sweeps.resolve(sweep, fixed)
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / pathlib.Path(_SWEEP.value).stem)
     if _SHOW.value and not studies.exists(folder):
@@ -211,14 +211,6 @@ def main(arguments: list[str]) -> int:
                 return requests.exit_code
         show(study, sweep, fixed, folder, console)
     return 0
-
-
-def _override(text: str) -> str:
-    """NAME=VALUE as an argument of `train`."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise UserError(f"--set wants NAME=VALUE, as train.epochs=5; got {text!r}")
-    return sweeps.override(name.removeprefix("--config."), value)
 
 
 if __name__ == "__main__":

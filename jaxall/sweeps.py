@@ -17,6 +17,7 @@ from jaxall.evaluation import scores
 SCORES = tuple(f"validation_{x}" for x in (*scores.OVERALL, *scores.OVERALL_FROM_PROBABILITIES))
 # Trials that differ in these are judged by different pictures, and can't be compared.
 JUDGES = ("data", "split")
+BEST_BY = "train.best_by"  # follows from the score, so that a trial keeps the state it is judged by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Sweep:
         base: path of the config file that every trial starts from.
         space: name of a setting, as after --config., -> the values to try.
         score: key of the journal's record of an epoch; of the validation side. A trial's is that
-            of its best epoch.
+            of its best epoch, which is the checkpoint that its run keeps as the best.
         direction: "maximise" or "minimise".
         pruning: when a trial is ended before its time; None for never.
         seed: of the values that are drawn.
@@ -153,7 +154,7 @@ class Sweep:
             reason = ": the test side is for the end" if str(self.score).startswith("test") else ""
             yield f"score is one of {', '.join(SCORES)}; got {self.score!r}{reason}"
         else:
-            wanted = "minimise" if self.score.endswith("loss") else "maximise"
+            wanted = "minimise" if scores.is_lower_better(self.score) else "maximise"
             if self.direction != wanted:
                 yield f"direction of {self.score} is {wanted}; got {self.direction!r}"
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
@@ -172,6 +173,8 @@ class Sweep:
             yield from (f"{name} {problem}" for problem in values.problems())
             if name.split(".")[0] in JUDGES:
                 yield f"{name} can't be searched: trials would be judged by different pictures"
+            elif name == BEST_BY:
+                yield f"{name} can't be searched: it is the sweep's score"
 
 
 def load(file: str) -> Sweep:
@@ -216,6 +219,27 @@ def resolve(sweep: Sweep, fixed: Sequence[str] = ()) -> config_lib.Config:
                 problems[str(error)] = None
     refuse(problems)
     return base
+
+
+def fixed(sweep: Sweep, settings: Sequence[str]) -> list[str]:
+    """Overrides of all trials: those asked for, NAME=VALUE, and what the score demands.
+
+    Raises:
+        UserError: one of them isn't of this form, or stands against the score.
+    """
+    found = [_override(text) for text in settings]
+    judged = override(BEST_BY, sweep.score.removeprefix("validation_"))
+    if other := [text for text in found if text.startswith(f"--config.{BEST_BY}=")]:
+        raise UserError(f"{BEST_BY} follows from the sweep's score, {sweep.score}; got {other[0]}")
+    return [*found, judged]
+
+
+def _override(text: str) -> str:
+    """NAME=VALUE as an argument of `train`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UserError(f"--set wants NAME=VALUE, as train.epochs=5; got {text!r}")
+    return override(name.removeprefix("--config."), value)
 
 
 def override(name: str, value: str | int | float | bool) -> str:

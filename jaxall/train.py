@@ -116,9 +116,9 @@ def train(
             with progress.bar(console, label, (end - first) * length.batch_size, "images") as bar:
                 current, epoch = run.epoch(current, end, bar)
             found = judge(current)
-            log.epoch(end, number, epoch, class_names, found)
+            log.epoch(end, number, epoch, class_names, found, learner.compiles(first, end, start))
             current = judge.react(current, found, spread)
-            store.save(current, end, {"score": found[config.train.best_by], "loss": found["loss"]})
+            store.save(current, end, judge.rank(found))
     log.ended(judge.stopped, is_new=not is_over)
     log.footer(store.best)
 
@@ -185,6 +185,9 @@ def main(arguments: list[str]) -> int:
     folder = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
     is_first = jax.process_index() == 0
     console = cli.console(is_quiet=not is_first)
+    chosen = [flag.name for flag in (_PROBE, _FIND, _FOLDS) if flag.value]
+    if len(chosen) > 1:
+        raise UserError(f"wanted one of --{', --'.join(chosen)} at a time")
     if _PROBE.value:
         probing.largest_batch(config, console)
         return 0

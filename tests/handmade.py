@@ -65,7 +65,7 @@ def run(
         "sampling": {"sampling": "class", "epoch": 200, "classes": {class_names[-1]: 100.0}},
         "baselines": {"validation": baselines, "test": baselines},
         "versions": {"jax": "0.0.1", "devices": ["cpu", "cpu"]},
-        "command": ["jaxall/train.py", "--config", "a file.py"],
+        "command": ["python", "-m", "jaxall.train", "--config", "a file.py"],
     }
     workdir.save_facts(folder, data_set.class_names, assembly.preprocessing_of(made), facts)
     _journal(folder)
@@ -88,6 +88,7 @@ def score(
         "side": name.partition("-")[0],
         "checkpoint": 30,
         "tta": "none",
+        "command": ["python", "-m", "jaxall.evaluate", "runs/a"],
         "baselines": baselines,
         **record,
         **scores_lib.from_predictions(told),
@@ -147,6 +148,9 @@ def _journal(folder: pathlib.Path) -> None:
             "seconds": 30.0 if epoch == 1 else 10.0 + epoch,
             "images_per_second": 20.0 if epoch == 1 else 50.0 + epoch,
             "waiting_share": 0.25,
+            "pictures": 600,
+            "compiling": epoch == 1,
+            "peak_host_mib": 1000.0 * epoch,
             "learning_rate": 1e-3,
         }
         for epoch in (1, 2, 3)

@@ -8,15 +8,13 @@ import jax
 import pytest
 from sklearn import metrics as sk
 
-from jaxall import assembly, config, evaluate, train, workdir
+from jaxall import assembly, config, evaluate, runlog, train, workdir
 from jaxall.data import synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import predictions
 from jaxall.training import checkpoints, journal, loop
 from tests import programs, tiny
 from tests.test_resume import whole
-
-CLOCK = ("seconds", "images_per_second", "waiting_share")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,7 +58,10 @@ def test_a_run_that_was_cut_short_ends_with_the_same_bits(drawn, unbroken):
     run(settings(drawn), folder)
     assert tiny.bits(whole(folder, "latest")) == tiny.bits(whole(unbroken, "latest"))
     found, wanted = (
-        [{k: v for k, v in record.items() if k not in CLOCK} for record in journal.read(where)]
+        [
+            {k: v for k, v in record.items() if k not in runlog.OF_THE_MACHINE}
+            for record in journal.read(where)
+        ]
         for where in (folder, unbroken)
     )
     assert found == wanted

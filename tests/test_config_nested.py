@@ -86,11 +86,13 @@ def test_a_wrong_stage_or_group_ends_in_one_line(capsys, file, override, line):
     assert line_of(capsys, "--config", file, override).startswith(line)
 
 
-def test_patience_that_a_plateau_would_outlast_is_refused():
+def test_patience_that_leaves_a_plateau_no_step_is_refused():
     made = config.Config(
         name="a",
         optim=config.OptimSettings(schedule="plateau", plateau_patience=5),
-        train=config.TrainSettings(patience=5),
+        train=config.TrainSettings(patience=6),
     )
-    with pytest.raises(UserError, match=r"^train.patience is above optim.plateau_patience, or th"):
+    with pytest.raises(UserError, match=r"^train.patience is at least optim.plateau_patience \+ 2"):
         made.validate()
+    made.train.patience = 7
+    made.validate()

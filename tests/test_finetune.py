@@ -13,13 +13,13 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 from rich import console as rich_console
 
-from jaxall import config, evaluate, train
+from jaxall import config, evaluate, runlog, train
 from jaxall.data import synthetic
 from jaxall.errors import UserError
+from jaxall.evaluation import scores
 from jaxall.training import checkpoints, journal, loop
 from tests import programs, tiny
 
-CLOCK = ("seconds", "images_per_second", "waiting_share")
 EDGE = 4  # step: the second stage begins inside an epoch, ...
 LATER_EDGE = 12  # ... and the rest of the run with one
 EPOCHS = 3
@@ -91,7 +91,7 @@ def whole(folder: pathlib.Path, which: str = "latest") -> Any:
 
 def told(folder: pathlib.Path) -> list[dict[str, Any]]:
     return [
-        {key: value for key, value in record.items() if key not in CLOCK}
+        {key: value for key, value in record.items() if key not in runlog.OF_THE_MACHINE}
         for record in journal.read(folder)
     ]
 
@@ -183,6 +183,38 @@ def test_a_run_that_gets_no_better_ends_early_and_is_complete(drawn, tmp_path):
     assert "going on from" not in again
     assert (folder / journal.FILE).read_bytes() == before
     assert checkpoints.find(folder, "latest") == 3 * length
+
+
+def test_a_run_does_not_end_early_within_a_stage(drawn, tmp_path):
+    made = programs.tiny_config(drawn)
+    made.optim = config.OptimSettings(learning_rate=1e-12)
+    stage = config.Stage(epochs=3.0, trainable=("head/.*",), batch_norm="frozen")
+    made.train = dataclasses.replace(
+        made.train, epochs=9.0, patience=2, batch_norm="frozen", stages=(stage,)
+    )
+    said = run(made, tmp_path / "run")
+    # The first epoch of all is the best that there is.
+    assert "stopped early at epoch 6: 2 epochs without a better validation f1_macro" in said
+
+
+def test_a_run_that_ends_as_it_would_have_is_not_called_early(drawn, tmp_path):
+    made = programs.tiny_config(drawn)
+    made.optim = config.OptimSettings(learning_rate=1e-12)
+    made.train = dataclasses.replace(made.train, epochs=3.0, patience=2, batch_norm="frozen")
+    assert "early" not in run(made, tmp_path / "run")
+    assert "nothing left to do: all 3 epochs are done" in run(made, tmp_path / "run")
+
+
+@pytest.mark.parametrize("best_by", ["loss", "f1_macro"])
+def test_the_best_checkpoint_is_that_of_the_best_epoch(drawn, tmp_path, best_by):
+    made = programs.tiny_config(drawn)
+    made.optim = config.OptimSettings(learning_rate=0.3)
+    made.train = dataclasses.replace(made.train, epochs=5.0, best_by=best_by)
+    run(made, tmp_path / "run")
+    epochs = journal.read(tmp_path / "run", "epoch")
+    best = scores.best(epochs, f"validation_{best_by}")
+    assert best is not None
+    assert checkpoints.find(tmp_path / "run", "best") == epochs[best]["step"]
 
 
 def test_a_stage_that_matches_no_parameter_is_refused_before_anything_is_trained(drawn, tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -13,6 +14,7 @@ import pytest
 from jaxall import comparison, config, pages
 from jaxall.errors import UserError
 from jaxall.evaluation import scores as scores_lib
+from jaxall.evaluation import spread
 from jaxall.reporting import tables
 from tests import handmade, programs
 from tests.reporting import markup
@@ -164,11 +166,13 @@ def test_the_draws_of_training_pictures_are_shown(page, site):
 
 
 def test_commands_versions_and_speed_are_there(page):
-    assert "jaxall/train.py --config 'a file.py'" in page.texts["code"]
+    assert "python -m jaxall.train --config 'a file.py'" in page.texts["code"][0]
+    assert "python -m jaxall.evaluate runs/a" in page.texts["code"][0]
     cells = page.texts["td"]
     assert "2 x cpu" in cells and "0.0.1" in cells
     assert "52.5" in cells, "the median of the epochs after the first, which compiles"
-    assert "55" in cells, "seconds of all epochs"
+    assert "12.5" in cells, "the median of their seconds"
+    assert "3,000" in cells, "the most memory"
 
 
 def test_every_file_is_listed_and_can_be_read(page, site):
@@ -287,6 +291,34 @@ def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty is not the folder of a run: config"):
         comparison.gather([tmp_path / "empty"], "test")
+
+
+def test_folds_that_share_a_test_side_count_its_pictures_once(tmp_path):
+    folder = tmp_path / "cv"
+    found = []
+    for fold in range(3):
+        told = handmade.run(folder / f"fold{fold}", seed=fold, skill=3.0)
+        found.append({"test": scores_lib.from_predictions(told)})
+    spreads = spread.over_runs([one["test"] for one in found])
+    summary = {"folds": found, "validation": spreads, "test": spreads, "pooled": None}
+    (folder / "folds.json").write_text(scores_lib.to_json(summary))
+    text = made([folder], tmp_path / "site")
+    assert "20 test pictures of 4 subjects, in 3 folds." in text
+    rows = json.loads((tmp_path / "site" / "data" / "A-table.json").read_text())
+    assert [(row["pictures"], row["subjects"]) for row in rows if row["kind"] == "folds"] == [
+        (20, 4)
+    ]
+
+
+def test_a_side_with_one_subject_has_no_interval_and_a_page_all_the_same(tmp_path):
+    handmade.run(tmp_path / "a", class_names=("a", "b"), per_class=3, pictures=4)
+    told = handmade.run(tmp_path / "b", class_names=("a", "b"), per_class=3, pictures=4, seed=1)
+    lone = dataclasses.replace(told, subjects=("S1",) * len(told.names))
+    shutil.rmtree(tmp_path / "a" / "evaluation")
+    handmade.score(tmp_path / "a", lone, "test-step30", {"colour only": 0.4})
+    text = made([tmp_path / "a", tmp_path / "b"], tmp_path / "site")
+    assert "A score without an interval was the same in all draws" in text
+    assert (tmp_path / "site" / "data").is_dir()
 
 
 def test_a_cross_validation_that_is_not_finished_is_refused(tmp_path):

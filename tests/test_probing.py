@@ -87,6 +87,18 @@ def test_on_an_accelerator_a_step_is_taken_and_one_that_fails_is_stepped_down_fr
     assert "a step was taken" in shown.file.getvalue()
 
 
+def test_train_does_one_thing_at_a_time(made, monkeypatch, tmp_path):
+    monkeypatch.setattr(runtime, "configure", lambda: None)
+    monkeypatch.setattr(train, "_CONFIG", type("Holder", (), {"value": made}))
+    chosen = (train._PROBE, True), (train._FOLDS, True), (train._WORKDIR, str(tmp_path / "run"))
+    with (
+        flagsaver.flagsaver(*chosen),
+        pytest.raises(UserError, match="wanted one of --probe-batch, --folds at a time"),
+    ):
+        train.main([])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_train_probes_without_a_picture_and_writes_nothing(made, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(runtime, "configure", lambda: None)
     monkeypatch.setattr(probing.probe, "limit_of", lambda device: 500_000)

@@ -18,14 +18,13 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from jaxall import stopping
+from jaxall import runlog, stopping
 from jaxall.data import synthetic
 from jaxall.training import checkpoints, journal
 from tests import miniature, programs, tiny
 
 EPOCHS, EPOCH = 4, 8  # epochs, and the steps of each
 STEPS = EPOCHS * EPOCH
-CLOCK = ("seconds", "images_per_second", "waiting_share")
 # Of the compiled programs, what pmap and shard_map call the training step's.
 STEP_PROGRAMS = ("jit__fun", "pmap_", "jit_train_step")
 
@@ -140,7 +139,9 @@ def whole(run: pathlib.Path, which: str) -> Any:
 
 
 def without_clock(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in record.items() if k not in CLOCK} for record in records]
+    return [
+        {k: v for k, v in record.items() if k not in runlog.OF_THE_MACHINE} for record in records
+    ]
 
 
 def went_on_from(output: str) -> int:

@@ -14,9 +14,12 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from jaxall import cli, models, studies, sweep, sweeps, trials
+from jaxall import cli, config, models, studies, sweep, sweeps, trials
 from jaxall.data import synthetic
 from jaxall.errors import UserError
+from jaxall.evaluation import predictions
+from jaxall.evaluation import scores as scores_lib
+from jaxall.reporting import sweeps as shown
 from jaxall.training import journal
 from tests import miniature, programs
 
@@ -287,7 +290,44 @@ def test_lower_is_better_for_a_loss(tmp_path):
 
     losses = iter([[0.7, 0.5, 0.6], [0.9, 0.8, 0.4]])
     search.make = lambda taken: Losses(taken, next(losses))
-    assert [row.score for row in search(2)] == [0.5, 0.4]
+    rows = search(2)
+    assert [row.score for row in rows] == [0.5, 0.4]
+    assert shown.best(rows, plan.score) is rows[1]
+
+
+@pytest.mark.parametrize("score", sweeps.SCORES)
+def test_of_every_score_one_direction_is_right(score):
+    """As of the scores of a perfect and of a poor model."""
+    labels, names = np.arange(40) % 2, tuple(map(str, range(40)))
+    found = []
+    for right in (np.full(40, 0.99), np.where(np.arange(40) < 30, 0.4, 0.6)):
+        of_first = np.where(labels == 0, right, 1 - right)
+        probabilities = np.stack([of_first, 1 - of_first], 1)
+        told = predictions.Predictions(
+            names=names, labels=labels, probabilities=probabilities, class_names=("a", "b")
+        )
+        value = scores_lib.from_predictions(told)[score.removeprefix("validation_")]
+        found.append({score: value})
+    good, poor = (one[score] for one in found)
+    right = "minimise" if good < poor else "maximise"
+    wrong = {"minimise": "maximise", "maximise": "minimise"}[right]
+    made(score=score, direction=right).validate()
+    with pytest.raises(UserError, match=f"direction of {score} is {right}; got '{wrong}'"):
+        made(score=score, direction=wrong).validate()
+    assert scores_lib.best(found, score, loss="none") == 0
+
+
+def test_what_mattered_is_told_of_many_trials_and_is_right(tmp_path):
+    space = {f"{name}": sweeps.Uniform(0.0, 1.0) for name in ("a", "b", "c")}
+    with studies.Study(tmp_path / "sweep", made(space=space), config.Config(name="a")) as study:
+        for number in range(studies.ENOUGH):
+            assert study.importances() == {}
+            taken = study.take(studies.ENOUGH)
+            taken.report(1, taken.settings["b"])
+            taken.finish(taken.settings["b"] + number * 1e-6)
+            taken.release()
+        found = study.importances()
+    assert sum(found.values()) == pytest.approx(1) and found["b"] > 0.8
 
 
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
@@ -416,6 +456,7 @@ def test_an_impossible_sweep_ends_in_one_line_before_any_trial(
         ({"sweep": QUICKSTART}, "has no function get_sweep()"),
         ({"set": ["seed"]}, "--set wants NAME=VALUE, as train.epochs=5; got 'seed'"),
         ({"set": ["sed=1"]}, "no setting is called 'sed'"),
+        ({"set": ["train.best_by=loss"]}, "train.best_by follows from the sweep's score"),
         ({"set": ["optim.learning_rate=1"]}, "optim.learning_rate is searched: it can't be set"),
         ({"show": True}, "holds no sweep"),
     ],

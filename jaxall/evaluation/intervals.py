@@ -6,6 +6,7 @@ pictures; the interval is from the 2.5th to the 97.5th percentile of the scores 
 Field and Welsh, 2007, https://doi.org/10.1111/j.1467-9868.2007.00593.x
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,15 @@ def of(
         "units": count,
         "replicates": replicates,
         "bounds": bounds,
+    }
+
+
+def of_saved(scores: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those in a scores.json, as `of` made them; an older one has the accuracy's alone."""
+    return scores.get("intervals_95") or {
+        "unit": "pictures",
+        "units": scores["examples"],
+        "bounds": {"accuracy": scores["wilson_95"]},
     }
 
 

@@ -56,6 +56,18 @@ NOT_SHARES = frozenset(
     {"kappa", "matthews", "auroc", "average_precision", "loss", "brier", "calibration_error"}
 )
 
+LOWER_IS_BETTER = frozenset({"loss", "brier", "calibration_error"})
+
+
+def is_lower_better(key: str) -> bool:
+    """Of a score, or of a side's as the journal calls it ("validation_loss")."""
+    return key.removeprefix("train_").removeprefix("validation_") in LOWER_IS_BETTER
+
+
+def merit(name: str, value: float) -> float:
+    """The value of a score with its sign turned where lower is better: higher is better then."""
+    return -value if is_lower_better(name) else value
+
 
 def by_confusion(classes: int) -> dict[str, Callable[[np.ndarray], metrics.Figure]]:
     """The overall scores that a confusion matrix of so many classes has."""
@@ -106,15 +118,14 @@ def from_predictions(predictions: predictions.Predictions) -> dict[str, Any]:
 def best(
     epochs: Sequence[Mapping[str, Any]], key: str, loss: str = "validation_loss"
 ) -> int | None:
-    """Position of the best record: highest `key`, or lowest where its name ends in "loss".
+    """Position of the best record: with the highest `key`, or the lowest where that is better.
 
     Of equals the one with the lower `loss` wins, then the later: the rule by which a run keeps its
     best checkpoint. A record in which `key` is missing, None or not finite can't win; None if no
     record can.
     """
-    sign = -1 if key.endswith("loss") else 1
     ranked = [
-        (sign * epoch[key], -epoch[loss] if _is_finite(epoch.get(loss)) else -math.inf, i)
+        (merit(key, epoch[key]), -epoch[loss] if _is_finite(epoch.get(loss)) else -math.inf, i)
         for i, epoch in enumerate(epochs)
         if _is_finite(epoch.get(key))
     ]

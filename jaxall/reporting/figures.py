@@ -44,7 +44,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     ]
     panel.set_yticks(range(len(runs)), [canvas.plain(row["name"], 34) for row in runs], fontsize=9)
     panel.set_ylim(len(runs) - 0.4, -0.6)
-    least = min(row.get("accuracy_low", row["accuracy"]) for row in rows)
+    least = np.nanmin([(row["accuracy"], row.get("accuracy_low", np.nan)) for row in rows])
     panel.set_xlim(10 * math.floor(10 * least) - 1, 101)
     panel.set_xlabel("accuracy (%)")
     canvas.tidy(panel)

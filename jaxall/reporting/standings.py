@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxall.evaluation import intervals as intervals_lib
 from jaxall.evaluation import scores as scores_lib
 
 # Shown in this order, where any row has them.
@@ -20,22 +21,22 @@ SCORES = (
 RUN, FOLDS, BASELINE = "run", "folds", "baseline"  # kinds of row
 
 
-def of_scores(name: str, scores: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def of_scores(
+    name: str, scores: Mapping[str, Any], facts: Mapping[str, Any], run: str = ""
+) -> dict[str, Any]:
     """The row of one evaluation: each score, with "..._low" and "..._high" where they are known.
 
     Args:
         name: what it is called.
         scores: as in a scores.json; without "intervals_95" only the accuracy has an interval.
         facts: other columns ("model", "checkpoint" and so on).
+        run: what is called by this name may have several rows; `name` if empty.
     """
-    intervals = scores.get("intervals_95") or {
-        "unit": "pictures",
-        "units": scores["examples"],
-        "bounds": {"accuracy": scores["wilson_95"]},
-    }
+    intervals = intervals_lib.of_saved(scores)
     row = {
         "kind": RUN,
         "name": name,
+        "run": run or name,
         **facts,
         "pictures": scores["examples"],
         "interval_over": f"{intervals['units']:,} {intervals['unit']}",
@@ -78,17 +79,18 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [score for score in SCORES if any(score in row for row in rows)]
 
 
-def is_degenerate(row: Mapping[str, Any], score: str) -> bool:
-    """Whether a score's interval has no width, as the bootstrap's where no error was met."""
-    low = row.get(f"{score}_low", math.nan)
-    return low == row.get(f"{score}_high", math.nan)
+def lacks_interval(row: Mapping[str, Any], score: str) -> bool:
+    """Whether a run has a score but no interval of it."""
+    is_known = row["kind"] == RUN and math.isfinite(row.get(score, math.nan))
+    return is_known and math.isnan(row[f"{score}_low"])
 
 
 def leader(rows: Sequence[Mapping[str, Any]], score: str) -> int | None:
     """Position of the run that is better than every other beyond both their intervals, if any.
 
     Intervals that don't overlap are more than it takes for a difference to be real; where they do,
-    nobody leads. Nor does anyone where a run has no interval or one without width, or is alone.
+    nobody leads. Nor does anyone where a run has no interval or one without width, or is alone. Of
+    a run that was scored in several ways, the best row stands for it.
     """
     runs = [position for position, row in enumerate(rows) if row["kind"] == RUN]
     low, high = (
@@ -96,17 +98,16 @@ def leader(rows: Sequence[Mapping[str, Any]], score: str) -> int | None:
         for end in ("low", "high")
     )
     is_known = all(low[position] < high[position] for position in runs)
-    if len(runs) < 2 or not is_known:
+    if _count(rows) < 2 or not is_known:
         return None
     best = max(runs, key=lambda position: rows[position][score])
-    is_clear = all(low[best] > high[position] for position in runs if position != best)
-    return best if is_clear else None
+    others = [position for position in runs if rows[position]["run"] != rows[best]["run"]]
+    return best if all(low[best] > high[position] for position in others) else None
 
 
 def verdict(rows: Sequence[Mapping[str, Any]], wording: str, score: str = "accuracy") -> str:
     """One sentence on whether a score tells the runs apart; "" of fewer than two runs."""
-    runs = [row for row in rows if row["kind"] == RUN]
-    if len(runs) < 2:
+    if _count(rows) < 2:
         return ""
     best = leader(rows, score)
     if best is None:
@@ -117,6 +118,11 @@ def verdict(rows: Sequence[Mapping[str, Any]], wording: str, score: str = "accur
     return (
         f"By {wording} {rows[best]['name']} is better than every other run beyond both intervals."
     )
+
+
+def _count(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Runs, however often each was scored."""
+    return len({row["run"] for row in rows if row["kind"] == RUN})
 
 
 def is_share(score: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich import box, table, text
 
+from jaxall.evaluation import intervals as intervals_module
 from jaxall.evaluation import scores as scores_module
 
 DASH = "–"  # noqa: RUF001 - the en dash is meant
@@ -130,11 +131,7 @@ def epoch_cells(record: Mapping[str, Any]) -> list[str]:
 
 
 def _overall_table(scores: Mapping[str, Any], baselines: Mapping[str, float]) -> table.Table:
-    intervals = scores.get("intervals_95") or {
-        "unit": "pictures",
-        "units": scores["examples"],
-        "bounds": {"accuracy": scores["wilson_95"]},
-    }
+    intervals = intervals_module.of_saved(scores)
     result = table.Table(box=box.SIMPLE_HEAD, show_edge=False)
     result.add_column("score")
     result.add_column("value", justify="right", no_wrap=True)

@@ -18,12 +18,12 @@ class Journal:
     """Appends records {"kind", "step", ...}; each line is handed to the system at once.
 
     Opening it for a run that goes on from `step` drops what was written after that step: those
-    steps will be run, and written, again.
+    steps will be run, and written, again. One from step 0 begins anew.
     """
 
     def __init__(self, workdir: pathlib.Path, step: int):
         self._path = workdir / FILE
-        kept = [record for record in read(workdir) if record["step"] <= step]
+        kept = [record for record in read(workdir) if record["step"] <= step] if step else []
         files.write(self._path, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = self._path.open("a")
         self._events = tensorboardX.SummaryWriter(

@@ -47,7 +47,8 @@ class OptimSettings:
         step_epochs: when the "step" schedule multiplies the rate by `step_factor`.
         step_factor: "plateau" multiplies by it too.
         cycle_peak: share of the run after which "one_cycle" is at its peak.
-        plateau_patience: epochs without a better score that "plateau" bears before it steps.
+        plateau_patience: epochs in a row without a better score that "plateau" bears; the next
+            one steps.
         groups: parameters with learning rates of their own, as multiples of the others'; of several
             that a parameter is of the last counts.
     """
@@ -116,7 +117,10 @@ def learning_rate(settings: OptimSettings, plan: Plan) -> optax.Schedule:
         main = optax.cosine_decay_schedule(peak, max(plan.steps - warmup, 1))
     elif settings.schedule == "step":
         # `join_schedules` counts from the end of the warm-up.
-        drops = {plan.step_at(e) - warmup: settings.step_factor for e in settings.step_epochs}
+        drops: dict[int, float] = {}
+        for epoch in settings.step_epochs:  # two may fall on one step
+            step = plan.step_at(epoch) - warmup
+            drops[step] = drops.get(step, 1.0) * settings.step_factor
         main = optax.piecewise_constant_schedule(peak, drops)
     else:
         main = optax.constant_schedule(peak)

@@ -32,7 +32,8 @@ class TrainSettings:
         ema: decay of the averages of weights and batch statistics over the steps, which are then
             what is validated; 0 for none.
         best_by: score of the validation side by which the best checkpoint is kept.
-        patience: epochs without a better score that are borne before the run ends; 0 for all.
+        patience: epochs in a row without a better score after which the run ends, counted from the
+            end of the stages; 0 for none.
         checkpoint_every: steps between checkpoints inside an epoch; 0 for only at its end.
         log_every: steps between records in the journal.
     """

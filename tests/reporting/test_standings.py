@@ -11,6 +11,7 @@ def run(name: str, low: float, value: float, high: float) -> dict:
     return {
         "kind": "run",
         "name": name,
+        "run": name.partition(",")[0],
         "accuracy": value,
         "accuracy_low": low,
         "accuracy_high": high,
@@ -32,7 +33,9 @@ FOLDS = {"kind": "folds", "name": "cv", "accuracy": 0.99, "accuracy_deviation": 
         ([GOOD, BASELINE], None),
         ([run("never wrong", 1.0, 1.0, 1.0), POOR], None),
         ([GOOD, run("without interval", math.nan, 0.5, math.nan)], None),
-        ([GOOD, {"kind": "run", "name": "without score"}], None),
+        ([GOOD, {"kind": "run", "name": "without score", "run": "without score"}], None),
+        ([POOR, GOOD, run("good, turned", 0.91, 0.96, 0.99)], 2),
+        ([GOOD, run("good, turned", 0.70, 0.80, 0.85)], None),
         ([], None),
     ],
 )
@@ -55,9 +58,10 @@ def test_a_leader_is_best_and_there_is_none_where_intervals_meet(bounds):
     ("rows", "sentence"),
     [
         ([GOOD], ""),
+        ([GOOD, run("good, turned", 0.91, 0.96, 0.99)], ""),
         ([POOR, GOOD], "By accuracy good is better than every other run beyond both intervals."),
         (
-            [GOOD, GOOD],
+            [GOOD, run("as good", 0.90, 0.95, 0.98)],
             "By accuracy no run is better than all others beyond the 95 % intervals: their order "
             "may be chance.",
         ),

@@ -49,7 +49,7 @@ def test_a_run_that_goes_on_drops_what_it_will_write_again(tmp_path: pathlib.Pat
 
 
 def test_a_run_that_starts_anew_drops_everything(tmp_path: pathlib.Path):
-    write(tmp_path, 0, 1, 2)
+    write(tmp_path, 0, 0, 1, 2)
     write(tmp_path, 0)
     assert journal.read(tmp_path) == []
 

@@ -180,6 +180,11 @@ def test_drops_come_at_their_epochs_whatever_the_warm_up(warmup_epochs: float):
     assert found[30] == pytest.approx(0.001)
 
 
+def test_drops_that_fall_on_one_step_are_both_taken():
+    found = rates(schedule="step", step_epochs=(2.0, 2.04))
+    assert found[19] == pytest.approx(0.1) and found[21] == pytest.approx(0.001)
+
+
 def test_a_run_that_is_all_warm_up_still_has_a_rate():
     assert rates(schedule="cosine", warmup_epochs=4.0)[39] == pytest.approx(0.1 * 39 / 40)
 

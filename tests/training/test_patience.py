@@ -25,6 +25,14 @@ def test_a_run_ends_after_so_many_epochs_without_a_better_score(scores, bears, e
     assert patience.stopped(scores, bears) == epoch
 
 
+def test_stages_that_train_a_part_decide_nothing():
+    scores = [0.9, 0.8, 0.7, 0.3, 0.4, 0.4, 0.4]
+    assert patience.stopped(scores, 2) == 3
+    assert patience.stopped(scores, 2, staged=3) == 7
+    assert patience.stopped(scores[:3], 2, staged=3) is None
+    assert patience.stopped([*scores[:3], None, None], 2, staged=3) == 5
+
+
 @given(
     scores=st.lists(st.floats(0, 1) | st.none(), max_size=12),
     more=st.lists(st.floats(0, 1), max_size=4),
