@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: quickstart test parity real check clean
+.PHONY: quickstart test parity thorough real check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,11 @@ test: $(STAMP)
 parity: $(STAMP)
 	$(BIN)/python -c "import torch, torchvision" 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(PYTEST) --dist worksteal -m parity
+	$(PYTEST) --dist worksteal -m "parity and not thorough"
+
+# All that `parity` leaves out for the sake of time.
+thorough: parity
+	$(PYTEST) --dist worksteal -m thorough
 
 # On real pictures and weights in $$JAXALL_DATA, $$JAXALL_WEIGHTS or ../shared, where there are any.
 real: $(STAMP)
