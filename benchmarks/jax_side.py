@@ -11,7 +11,8 @@ import jax
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.work import CLASSES, Side, Work
-from jaxall import assembly, config, learners, models
+from jaxall import config, models
+from jaxall.runs import assembly, learners
 from jaxall.training import parallel, plan, state, steps
 
 

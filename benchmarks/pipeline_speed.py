@@ -30,9 +30,10 @@ from rich import console, table
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.work import seconds, take_turns
-from jaxall import assembly, config_flag, runtime
 from jaxall import config as config_lib
+from jaxall import config_flag, runtime
 from jaxall.data import decoding, keeping, pipeline, smears, transforms
+from jaxall.runs import assembly
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "densenet201.py"
 

@@ -16,9 +16,10 @@ from jaxall import cli, files, model_flags
 from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
-    from jaxall import assembly, ensembles, runtime, scoring, trained, workdir
+    from jaxall import runtime
     from jaxall.evaluation import ensemble as ensemble_lib
     from jaxall.reporting import progress
+    from jaxall.runs import assembly, ensembles, scoring, trained, workdir
     from jaxall.training import checkpoints
     from jaxall.training import views as views_lib
 

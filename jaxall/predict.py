@@ -17,10 +17,11 @@ from jaxall.errors import UserError, reason
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
     import numpy as np
 
-    from jaxall import runtime, trained, workdir
+    from jaxall import runtime
     from jaxall.data import decoding, pipeline
     from jaxall.evaluation import predictions
     from jaxall.reporting import progress
+    from jaxall.runs import trained, workdir
     from jaxall.training import checkpoints
     from jaxall.training import views as views_lib
 

@@ -17,8 +17,8 @@ from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
     from jaxall import data as data_lib
-    from jaxall import preparing
     from jaxall.data import archives
+    from jaxall.datasets import preparing
 
 _DEFAULTS = dataset.DataSettings()
 # port and predict have this flag too, and all may be imported into one process.

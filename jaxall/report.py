@@ -19,8 +19,11 @@ from jaxall.data import splits
 from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
-    from jaxall import audits, comparison, config_flag, folds, pages, sheets, workdir
+    from jaxall import config_flag
+    from jaxall.comparing import comparison, pages
     from jaxall.data import audit
+    from jaxall.datasets import audits, sheets
+    from jaxall.runs import folds, workdir
 
 _AUGMENTATIONS = flags.DEFINE_string(
     "augmentations", "", "FILE.py with get_config(): draws its augmentations on its own pictures"

@@ -23,9 +23,10 @@ from jaxall import cli
 from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
-    from jaxall import files, studies, sweeps, trials
+    from jaxall import files
     from jaxall.reporting import progress, tables
     from jaxall.reporting import sweeps as shown
+    from jaxall.search import studies, sweeps, trials
 
 _SWEEP = flags.DEFINE_string("sweep", "", "FILE.py with get_sweep(), see configs/sweeps/")
 # Other commands have this flag too, and all may be imported into one process.

@@ -19,21 +19,21 @@ from jaxall.errors import UserError
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
     import jax
 
-    from jaxall import (
+    from jaxall import config as config_lib
+    from jaxall import runtime, stopping
+    from jaxall.data import keeping
+    from jaxall.reporting import progress
+    from jaxall.runs import (
         assembly,
-        finding,
         folds,
         judging,
         learners,
         probing,
+        rate_finder,
+        reading,
         runlog,
-        runtime,
-        stopping,
         workdir,
     )
-    from jaxall import config as config_lib
-    from jaxall.data import keeping
-    from jaxall.reporting import progress
     from jaxall.training import checkpoints, infer, loop, parallel, plan, plateau, state, watch
 
 _CONFIG = config_flag.define()
@@ -157,11 +157,11 @@ def cross_validate(
         raise UserError(
             "--folds is for one host: start each fold of a pod's runs with --config.split.fold=K"
         )
-    configs, reading = folds.configs(config), assembly.Reading(config, console)
+    configs, pictures = folds.configs(config), reading.Reading(config, console)
     for fold, own in enumerate(configs):  # what can't be split is told before hours of training
         # The audits of all folds say nearly the same.
         heard = console if fold == 0 else cli.console(is_quiet=True)
-        assembly.open_or_begin(own, folds.folder_of(folder, fold), heard, reading)
+        assembly.open_or_begin(own, folds.folder_of(folder, fold), heard, pictures)
     for fold, own in enumerate(configs):
         target, label = folds.folder_of(folder, fold), f"fold {fold} ({fold + 1} of {len(configs)})"
         if folds.is_scored(target, own):
@@ -195,7 +195,7 @@ def main(arguments: list[str]) -> int:
     try:
         with workdir.locked(folder) if is_first else contextlib.nullcontext():
             if _FIND.value:
-                finding.learning_rate(config, folder, console)
+                rate_finder.learning_rate(config, folder, console)
             elif _FOLDS.value:
                 cross_validate(config, folder, console, requests.watch)
             else:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxall import assembly, config, scoring, workdir
+from jaxall import config
 from jaxall.data import dataset, split_file, splits
 from jaxall.evaluation import intervals, predictions, subjects
 from jaxall.evaluation import scores as scores_lib
+from jaxall.runs import assembly, scoring, workdir
 
 CLASSES = ("benign", "ALL")
 

@@ -8,10 +8,11 @@ import jax
 import pytest
 from sklearn import metrics as sk
 
-from jaxall import assembly, config, evaluate, runlog, train, workdir
+from jaxall import config, evaluate, train
 from jaxall.data import synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import predictions
+from jaxall.runs import assembly, runlog, workdir
 from jaxall.training import checkpoints, journal, loop
 from tests import programs, tiny
 from tests.test_resume import whole

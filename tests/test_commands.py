@@ -18,10 +18,11 @@ import safetensors.numpy
 from absl.testing import flagsaver
 from PIL import Image
 
-from jaxall import assembly, cli, models, predict, runtime, trained, workdir
+from jaxall import cli, models, predict, runtime
 from jaxall import port as port_command
 from jaxall.data import split_file, splits, synthetic
 from jaxall.evaluation import predictions
+from jaxall.runs import assembly, trained, workdir
 from jaxall.training import checkpoints
 from jaxall.weights import initial, parity, port
 from tests import keys, programs
@@ -146,7 +147,8 @@ def test_train_leaves_a_whole_run_behind(program):
     assert run.preprocessing == assembly.preprocessing_of(run.config)
     assert run.preprocessing.image_size == 33
     assert run.facts["versions"]["jax"]
-    assert run.facts["command"][1:3] == ["--config", str(QUICKSTART)]
+    command = ["python", "-m", "jaxall.train", "--config", str(QUICKSTART)]
+    assert run.facts["command"][:5] == command
     with Image.open(folder / "curves.png") as curves:
         assert curves.size[0] > 100
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxall import assembly, config_flag, learners
+from jaxall import config_flag
+from jaxall.runs import assembly, learners
 from jaxall.training import parallel, plan
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))

@@ -13,10 +13,11 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 from rich import console as rich_console
 
-from jaxall import config, evaluate, runlog, train
+from jaxall import config, evaluate, train
 from jaxall.data import synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import scores
+from jaxall.runs import runlog
 from jaxall.training import checkpoints, journal, loop
 from tests import programs, tiny
 

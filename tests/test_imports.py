@@ -1,7 +1,7 @@
 """Who may import whom: reads every import under jaxall/ and compares it with the table here.
 
 A library names what it may use of ours and of others; commands stand above all and never import
-one another; the modules between may use the libraries and those of their own kind that are listed.
+one another; each module between may use the libraries and those of its own kind that are listed.
 """
 
 import ast
@@ -23,7 +23,6 @@ LONG = {
     "data/smears.py": "one drawing, from the slide down to a cell's outline",
     "data/splits.py": "the kinds of split, and what each must keep to",
     "models/efficientnet.py": "the blocks of a family of eight and their renames",
-    "reporting/plots.py": "one function a plot, with the style that they share",
     "weights/download.py": "one download, with all that a network can do wrong",
     "weights/pickles.py": "one reader of an untrusted format, refusals included",
     "weights/state_dict.py": "three file formats of one thing",
@@ -32,6 +31,7 @@ NO_NAMES = ("utils", "util", "common", "helpers", "helper", "misc")
 
 COMMANDS = ("train", "evaluate", "predict", "port", "prepare", "report", "sweep")
 LIBRARIES = ("ops", "models", "weights", "data", "training", "evaluation", "reporting")
+FOLDERS_BETWEEN = ("runs", "search", "comparing", "datasets")  # each of their files has a row
 LEAVES = ("errors", "files", "__version__")  # these import nothing of ours, and anyone may use them
 
 # part of the package -> (what it may import of ours besides itself and LEAVES, what of others)
@@ -46,73 +46,108 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "errors": ((), ()),
     "files": ((), ()),
     "__init__": ((), ()),
+    **{f"{folder}.__init__": ((), ()) for folder in FOLDERS_BETWEEN},
     "config": (("models", "data", "training", "evaluation", "plain"), ()),
     "plain": (("data",), ()),
     "config_flag": (("config", "plain"), ("absl", "ml_collections", "etils")),
     "model_flags": ((), ("absl",)),
     "cli": ((), ("absl", "rich")),
     "runtime": ((), ("jax", "jaxlib")),
-    "workdir": (("config", "models", "data", "training"), ()),
-    "assembly": (
-        ("config", "workdir", "models", "data", "evaluation", "reporting"),
+    "runs.workdir": (("config", "models", "data", "training"), ()),
+    "runs.reading": (("config", "data", "reporting"), ("rich",)),
+    "runs.baselines": (("data", "evaluation"), ("numpy",)),
+    "runs.assembly": (
+        ("config", "data", "models", "runs.baselines", "runs.reading", "runs.workdir", "runtime"),
         ("jax", "numpy", "rich"),
     ),
-    "learners": (
+    "runs.learners": (
         ("config", "models", "data", "reporting", "runtime", "training", "weights"),
         ("flax", "jax", "numpy", "optax", "rich"),
     ),
-    "judging": (("assembly", "config", "data", "evaluation", "trained", "training"), ()),
+    "runs.judging": (
+        ("runs.assembly", "config", "data", "evaluation", "runs.trained", "training"),
+        (),
+    ),
     "stopping": ((), ("jax",)),
-    "finding": (
-        ("assembly", "config", "data", "learners", "reporting", "training"),
+    "runs.rate_finder": (
+        ("runs.assembly", "config", "data", "runs.learners", "reporting", "training"),
         ("jax", "numpy", "rich"),
     ),
-    "preparing": (("data", "reporting"), ("rich",)),
-    "audits": (("workdir", "data", "reporting"), ("numpy", "rich")),
-    "probing": (("assembly", "config", "learners", "training"), ("jax", "rich")),
-    "trained": (
-        ("workdir", "models", "data", "evaluation", "training"),
+    "datasets.preparing": (("data", "reporting"), ("rich",)),
+    "datasets.audits": (("runs.workdir", "data", "reporting"), ("numpy", "rich")),
+    "runs.probing": (("runs.assembly", "config", "runs.learners", "training"), ("jax", "rich")),
+    "runs.trained": (
+        ("runs.workdir", "models", "data", "evaluation", "training"),
         ("jax", "numpy"),
     ),
-    "scoring": (
-        ("assembly", "evaluation", "reporting", "trained", "training", "workdir"),
+    "runs.scoring": (
+        (
+            "runs.assembly",
+            "evaluation",
+            "reporting",
+            "runs.trained",
+            "training",
+            "runs.workdir",
+            "runtime",
+        ),
         ("rich",),
     ),
-    "ensembles": (("evaluation", "scoring", "training", "workdir"), ()),
-    "folds": (
+    "runs.ensembles": (("evaluation", "runs.scoring", "training", "runs.workdir"), ()),
+    "runs.folds": (
         (
-            "assembly",
+            "runs.assembly",
             "config",
             "data",
             "evaluation",
             "reporting",
-            "scored",
-            "scoring",
-            "trained",
+            "runs.scored",
+            "runs.scoring",
+            "runs.trained",
             "training",
-            "workdir",
+            "runs.workdir",
         ),
         ("numpy", "rich"),
     ),
-    "scored": (("evaluation", "scoring"), ()),
-    "comparison": (("config", "data", "folds", "scored", "scoring", "training", "workdir"), ()),
-    "run_facts": (("comparison", "config", "data"), ()),
-    "page_figures": (("evaluation", "reporting", "scored"), ()),
-    "page_sections": (("comparison", "page_figures", "reporting", "run_facts", "scored"), ()),
-    "pages": (
-        ("comparison", "evaluation", "page_sections", "reporting", "run_facts"),
+    "runs.scored": (("evaluation", "runs.scoring"), ()),
+    "comparing.comparison": (
+        ("config", "data", "runs.folds", "runs.scored", "runs.scoring", "training", "runs.workdir"),
+        (),
+    ),
+    "comparing.run_facts": (("comparing.comparison", "config", "data"), ()),
+    "comparing.page_figures": (("evaluation", "reporting", "runs.scored"), ()),
+    "comparing.page_sections": (
+        (
+            "comparing.comparison",
+            "comparing.page_figures",
+            "reporting",
+            "comparing.run_facts",
+            "runs.scored",
+        ),
+        (),
+    ),
+    "comparing.pages": (
+        (
+            "comparing.comparison",
+            "evaluation",
+            "comparing.page_sections",
+            "reporting",
+            "comparing.run_facts",
+        ),
         ("rich",),
     ),
-    "sheets": (("assembly", "config", "data", "reporting"), ("numpy", "rich")),
-    "sweeps": (("config", "config_flag", "evaluation"), ()),
-    "trials": (("cli", "evaluation", "sweeps", "training"), ()),
-    "studies": (("config", "reporting", "sweeps", "trials"), ("numpy",)),
-    "runlog": (
-        ("assembly", "config", "data", "evaluation", "reporting", "training"),
+    "datasets.sheets": (("runs.assembly", "config", "data", "reporting"), ("numpy", "rich")),
+    "search.ranges": ((), ()),
+    "search.sweeps": (("config", "config_flag", "evaluation", "search.ranges"), ()),
+    "search.trials": (("cli", "evaluation", "search.sweeps", "training"), ()),
+    "search.studies": (("config", "reporting", "search.sweeps", "search.trials"), ("numpy",)),
+    "runs.runlog": (
+        ("runs.assembly", "config", "data", "evaluation", "reporting", "runtime", "training"),
         ("jax", "rich"),
     ),
 }
-BETWEEN = tuple(part for part in TABLE if part not in (*LIBRARIES, *LEAVES, "__init__"))
+BETWEEN = tuple(
+    part for part in TABLE if part not in (*LIBRARIES, *LEAVES) and "__init__" not in part
+)
 TABLE |= dict.fromkeys(
     COMMANDS, ((*LIBRARIES, *BETWEEN), ("absl", "etils", "jax", "numpy", "rich"))
 )
@@ -125,8 +160,8 @@ FILES_OF_THEIR_OWN = {
 # file -> modules that its functions, but not the file itself, may import
 LATE = {
     "weights/parity.py": ("torch", "torchvision"),
-    "studies.py": ("optuna",),
-    "trials.py": ("optuna",),
+    "search/studies.py": ("optuna",),
+    "search/trials.py": ("optuna",),
 }
 
 
@@ -159,14 +194,20 @@ def imports(source: str) -> Iterator[Import]:
     yield from visit(ast.parse(source), False)
 
 
-def part_of(file: str) -> str:
-    """ "data/ball.py" -> "data"; "train.py" -> "train"."""
-    return file.partition("/")[0].removesuffix(".py")
+def part_of(name: str) -> str:
+    """ "data.ball" -> "data"; "train" -> "train"; "runs.folds.score" -> "runs.folds"."""
+    first, *rest = name.split(".")
+    return ".".join((first, *rest[:1])) if first in FOLDERS_BETWEEN else first
+
+
+def module_of(file: str) -> str:
+    """ "data/ball.py" -> "data.ball"; a package's own file is "data.__init__"."""
+    return file.removesuffix(".py").replace("/", ".")
 
 
 def violations(file: str, source: str) -> list[str]:
     """Lines "file:line: what is wrong" of one file's text; `file` is relative to the package."""
-    part = part_of(file)
+    part = part_of(module_of(file))
     if part not in TABLE:
         return [f"{file}: {part!r} is not in the table of who may import whom"]
     ours, others = FILES_OF_THEIR_OWN.get(file, TABLE[part])
@@ -179,7 +220,7 @@ def violations(file: str, source: str) -> list[str]:
         elif found.name.endswith(".*"):
             problem = "a star"
         elif root == "jaxall":
-            below = rest.partition(".")[0]
+            below = part_of(rest)
             problem = None if below in (part, *ours, *LEAVES) else f"{part} may not use {below}"
         elif root in sys.stdlib_module_names or root in foreign:
             problem = None
@@ -216,7 +257,8 @@ def test_a_file_imports_only_what_the_table_allows(file):
         ("weights/state_dict.py", "from jaxall import models", "weights may not use models"),
         ("train.py", "from jaxall import evaluate", "train may not use evaluate"),
         ("predict.py", "import jaxall.train", "predict may not use train"),
-        ("workdir.py", "from jaxall import port", "workdir may not use port"),
+        ("runs/workdir.py", "from jaxall import port", "runs.workdir may not use port"),
+        ("runs/workdir.py", "from jaxall.runs import folds", "may not use runs.folds"),
         ("errors.py", "from jaxall import cli", "errors may not use cli"),
         ("ops/depthwise.py", "from jaxall.errors import *", "a star"),
         ("ops/depthwise.py", "from . import x", "relative"),
@@ -237,7 +279,7 @@ def test_the_checker_lets_through_what_is_allowed():
 
 
 def test_every_file_is_there_to_be_checked():
-    assert {part_of(file) for file in names(FILES)} >= {*LIBRARIES, *COMMANDS, *BETWEEN}
+    assert {part_of(module_of(file)) for file in names(FILES)} >= {*LIBRARIES, *COMMANDS, *BETWEEN}
 
 
 def test_no_file_is_named_for_nothing_in_particular():

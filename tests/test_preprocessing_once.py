@@ -6,8 +6,9 @@ import pathlib
 import jax.numpy as jnp
 import numpy as np
 
-from jaxall import config, evaluate, predict, train, workdir
+from jaxall import config, evaluate, predict, train
 from jaxall.data import decoding, synthetic
+from jaxall.runs import workdir
 from jaxall.training import infer
 from tests import programs
 

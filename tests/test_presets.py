@@ -2,8 +2,9 @@
 
 import pytest
 
-from jaxall import assembly, config, models
+from jaxall import config, models
 from jaxall.errors import UserError
+from jaxall.runs import assembly
 
 
 def made(name: str, init: str, size: int = 0) -> config.Config:

@@ -12,8 +12,9 @@ import safetensors.numpy
 from absl.testing import flagsaver
 from PIL import Image
 
-from jaxall import cli, evaluate, port, predict, runtime, stopping, train, workdir
+from jaxall import cli, evaluate, port, predict, runtime, stopping, train
 from jaxall.data import synthetic
+from jaxall.runs import workdir
 from tests import keys, programs
 
 RESNET = {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)}

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from jaxall import runlog, stopping
+from jaxall import stopping
 from jaxall.data import synthetic
+from jaxall.runs import runlog
 from jaxall.training import checkpoints, journal
 from tests import miniature, programs, tiny
 

@@ -11,10 +11,11 @@ from absl.testing import flagsaver
 from PIL import Image
 from sklearn import metrics as sk
 
-from jaxall import config, evaluate, predict, runtime, train, workdir
+from jaxall import config, evaluate, predict, runtime, train
 from jaxall.data import split_file, splits, synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import ensemble, predictions, shortcuts
+from jaxall.runs import workdir
 from jaxall.training import checkpoints
 from tests import programs
 

@@ -14,12 +14,13 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from jaxall import cli, config, models, studies, sweep, sweeps, trials
+from jaxall import cli, config, models, sweep
 from jaxall.data import synthetic
 from jaxall.errors import UserError
 from jaxall.evaluation import predictions
 from jaxall.evaluation import scores as scores_lib
 from jaxall.reporting import sweeps as shown
+from jaxall.search import studies, sweeps, trials
 from jaxall.training import journal
 from tests import miniature, programs
 
@@ -356,7 +357,7 @@ def test_without_optuna_one_line_says_how_to_get_it(tmp_path, monkeypatch):
 def sweep_file(tmp_path):
     def write(body):
         path = tmp_path / "made.py"
-        text = f"from jaxall import sweeps\n\ndef get_sweep():\n    return {body}\n"
+        text = f"from jaxall.search import sweeps\n\ndef get_sweep():\n    return {body}\n"
         path.write_text(text)
         return str(path)
 
@@ -477,7 +478,7 @@ def test_a_sweep_file_is_possible_on_its_base(file, monkeypatch):
     found = sweeps.load(str(file))
     assert sweeps.resolve(found, ["--config.data.root=x"]).data.root == "x"
     assert f"python -m jaxall.sweep --sweep configs/sweeps/{file.name}" in file.read_text()
-    assert "from jaxall import sweeps" in file.read_text()
+    assert "from jaxall.search import sweeps" in file.read_text()
 
 
 def test_a_real_run_and_one_that_fails_are_told_apart_and_the_best_can_be_made_by_hand(

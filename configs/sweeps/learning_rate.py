@@ -3,7 +3,7 @@
 python -m jaxall.sweep --sweep configs/sweeps/learning_rate.py --set data.root=FOLDER
 """
 
-from jaxall import sweeps
+from jaxall.search import sweeps
 
 
 def get_sweep() -> sweeps.Sweep:

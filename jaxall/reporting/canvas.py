@@ -13,9 +13,11 @@ import re
 import textwrap
 from typing import Any
 
+import numpy as np
 from etils import epy
 
 from jaxall import files
+from jaxall.evaluation import metrics
 
 with epy.lazy_imports():  # a run draws nothing before its first epoch has ended
     import matplotlib
@@ -27,6 +29,8 @@ DOTS_PER_INCH = 144
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)))
 GREY = "#767676"
+ENLARGED_ABOVE = 0.95  # area from which the upper corner of ROC and PR curves is enlarged
+CORNER = 80  # %, where it begins
 # But the white space that wrapping takes care of.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -46,6 +50,13 @@ def plain(text: str, width: int, most_lines: int | None = None) -> str:
     if most_lines is not None and len(wrapped) > most_lines:
         wrapped = [*wrapped[: most_lines - 1], wrapped[most_lines - 1][: width - 1] + "…"]
     return "\n".join(wrapped).replace("$", r"\$")
+
+
+def precision_recall(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recalls and precisions to be drawn as steps that end at their points, from recall 0 on."""
+    precisions, recalls, _ = metrics.precision_recall_curve(positive, scores)
+    steps = np.append(precisions[:1], precisions)
+    return np.append(0, recalls)[: len(steps)], steps
 
 
 def tidy(panel: axes.Axes) -> None:

@@ -18,9 +18,6 @@ from jaxall.reporting import canvas, standings, tables
 with epy.lazy_imports():
     from matplotlib import ticker
 
-ENLARGED_ABOVE = 0.95  # area from which the curves' upper corner is shown instead of the whole
-CORNER = 80  # %, where it begins
-
 
 def intervals(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
     """Accuracy of each run with its 95 % interval, and a line for each baseline.
@@ -87,7 +84,7 @@ def roc(named: Mapping[str, Predictions], label: int, path: str | os.PathLike[st
         area="AUROC",
         points=points,
         drawstyle="default",
-        corner=(0, 100 - CORNER),
+        corner=(0, 100 - canvas.CORNER),
     )
     _together(named, label, path, kind)
 
@@ -98,16 +95,15 @@ def precision_recall(
     """As `roc`, of precision over recall; the corner is the upper right one."""
 
     def points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        precisions, recalls, _ = metrics.precision_recall_curve(positive, scores)
-        x, y = np.append(0, recalls), np.append(precisions[:1], precisions)
-        return x[: len(y)], y, metrics.average_precision(positive, scores)
+        x, y = canvas.precision_recall(positive, scores)
+        return x, y, metrics.average_precision(positive, scores)
 
     kind = _Kind(
         axes=("recall (% of the class that is found)", "precision (% of what is called so)"),
         area="av. precision",
         points=points,
         drawstyle="steps-pre",
-        corner=(CORNER, 100),
+        corner=(canvas.CORNER, 100),
     )
     _together(named, label, path, kind)
 
@@ -123,8 +119,8 @@ def _together(
         look = canvas.look(number)
         drawn += panel.plot(100 * x, 100 * y, **look, linewidth=1.8, drawstyle=kind.drawstyle)
         areas.append(area)
-    is_good = min(areas) > ENLARGED_ABOVE
-    (left, right), foot = kind.corner if is_good else (0, 100), CORNER if is_good else 0
+    is_good = min(areas) > canvas.ENLARGED_ABOVE
+    (left, right), foot = kind.corner if is_good else (0, 100), canvas.CORNER if is_good else 0
     margin = (right - left) / 50
     panel.set_xlim(left - margin, right + margin)
     panel.set_ylim(foot - margin, 100 + margin)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxall.evaluation import predictions, subjects
-from jaxall.reporting import by_subject, plots, reliability
+from jaxall.reporting import by_subject, contact_sheets, course, plots, reliability
 
 AWKWARD = ("Benign $x$ and $y$", "_Early pre-B acute lymphoblastic leukemia, unclassified")
 
@@ -61,8 +61,8 @@ DRAWINGS: dict[str, Callable[[pathlib.Path], None]] = {
     "subjects": lambda path: by_subject.accuracies(
         subjects.of(some(AWKWARD, skill=0.5)), AWKWARD, path, "title"
     ),
-    "curves": lambda path: plots.learning_curves(epochs(5), path),
-    "sheet": lambda path: plots.contact_sheet(pictures(3), ["a\nb", "$1 or $2", ""], path),
+    "curves": lambda path: course.learning_curves(epochs(5), path),
+    "sheet": lambda path: contact_sheets.draw(pictures(3), ["a\nb", "$1 or $2", ""], path),
 }
 
 
@@ -90,9 +90,8 @@ def test_threads_may_draw_at_once(tmp_path: pathlib.Path):
 
 
 def test_pyplot_is_not_imported_for_it():
-    code = (
-        "import sys; from jaxall.reporting import plots; print('matplotlib.pyplot' in sys.modules)"
-    )
+    ours = "from jaxall.reporting import course, plots"
+    code = f"import sys; {ours}; print('matplotlib.pyplot' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert printed.stdout.split() == [b"False"]
 
@@ -140,18 +139,18 @@ def test_no_labelled_picture_is_no_reason_to_fail(tmp_path: pathlib.Path):
 def test_learning_curves_survive_what_a_journal_may_hold(
     tmp_path: pathlib.Path, records: list[dict]
 ):
-    plots.learning_curves(records, tmp_path / "curves.png")
+    course.learning_curves(records, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
 def test_learning_curves_of_nothing_are_refused(tmp_path: pathlib.Path):
     with pytest.raises(ValueError, match="at least one epoch"):
-        plots.learning_curves([], tmp_path / "curves.png")
+        course.learning_curves([], tmp_path / "curves.png")
 
 
 def test_a_contact_sheet_shows_its_pictures_pixel_for_pixel(tmp_path: pathlib.Path):
     images = pictures(5)
-    plots.contact_sheet(images, ["one line"] * 5, tmp_path / "sheet.png", columns=3)
+    contact_sheets.draw(images, ["one line"] * 5, tmp_path / "sheet.png", columns=3)
     sheet = np.asarray(Image.open(io.BytesIO((tmp_path / "sheet.png").read_bytes())))
     assert sheet.shape[:2] == (2 * (224 + 2 * 12 + 20) + 12, 3 * (224 + 12) + 12)
     for position, image in enumerate(images):
@@ -162,7 +161,7 @@ def test_a_contact_sheet_shows_its_pictures_pixel_for_pixel(tmp_path: pathlib.Pa
 
 def test_a_contact_sheet_takes_pictures_of_any_size(tmp_path: pathlib.Path):
     images = [np.zeros(shape, np.uint8) for shape in ((1, 1, 3), (500, 40, 3), (7, 900, 3))]
-    plots.contact_sheet(images, ["a name without end " * 20] * 3, tmp_path / "sheet.png")
+    contact_sheets.draw(images, ["a name without end " * 20] * 3, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 0
 
 
@@ -171,7 +170,7 @@ def test_an_impossible_contact_sheet_is_refused(
     tmp_path: pathlib.Path, count: int, captions: int, columns: int
 ):
     with pytest.raises(ValueError, match=f"got {count} pictures, {captions} captions, {columns}"):
-        plots.contact_sheet(pictures(count), ["x"] * captions, tmp_path / "s.png", columns)
+        contact_sheets.draw(pictures(count), ["x"] * captions, tmp_path / "s.png", columns)
 
 
 def test_a_plot_that_cannot_be_written_leaves_nothing_behind(
@@ -182,5 +181,5 @@ def test_a_plot_that_cannot_be_written_leaves_nothing_behind(
 
     monkeypatch.setattr(plots.os, "replace", disk_full)
     with pytest.raises(OSError, match="no space left"):
-        plots.learning_curves(epochs(1), tmp_path / "curves.png")
+        course.learning_curves(epochs(1), tmp_path / "curves.png")
     assert list(tmp_path.iterdir()) == []

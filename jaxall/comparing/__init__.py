@@ -1,0 +1,1 @@
+"""The page that sets runs beside one another."""

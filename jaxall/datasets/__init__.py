@@ -1,0 +1,1 @@
+"""What commands do with data sets: prepare them, show audits and augmentations."""

@@ -1,0 +1,1 @@
+"""One run: its folder, pictures, network and scores, and what joins several."""

@@ -1,0 +1,93 @@
+"""Scores several trained networks that predict together, on one side of their split."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxall.evaluation import ensemble
+from jaxall.evaluation import predictions as predictions_lib
+from jaxall.runs import scoring, workdir
+from jaxall.training import views as views_lib
+
+DIGITS = 8  # of the sha256 that tells an ensemble from others
+
+
+class Member(NamedTuple):
+    """One model of an ensemble.
+
+    Attributes:
+        run: that it comes from.
+        step: of its checkpoint.
+        views: what it saw of a picture, see `training.views`.
+        weights: which of the checkpoint's, see `checkpoints.load_variables`.
+        told: its predictions by side; of validation, too, where members are weighed or chosen.
+    """
+
+    run: workdir.Run
+    step: int
+    views: str
+    weights: str
+    told: dict[str, predictions_lib.Predictions]
+
+
+def folder_of(members: Sequence[Member], side: str, by: str) -> pathlib.Path:
+    """Where the scores of an ensemble on one side lie: in the run of its first member.
+
+    A digest of the members' folders, steps and weights, in any order, tells it from others.
+    """
+    first = members[0]
+    models = sorted(
+        [str(member.run.workdir.resolve()), member.step, member.weights] for member in members
+    )
+    digest = hashlib.sha256(json.dumps(models).encode()).hexdigest()[:DIGITS]
+    name = f"{side}-{by}{scoring.tail_of(first.views, first.weights)}-{digest}"
+    return first.run.workdir / scoring.FOLDER / name
+
+
+def score(
+    members: Sequence[Member],
+    side: str,
+    *,
+    by: str,
+    keep: int = 0,
+    target: pathlib.Path | None = None,
+) -> scoring.Scored:
+    """Scores an ensemble on one side, and writes scores, predictions and plots.
+
+    Caveat and baselines are those of the first member that is kept.
+
+    Args:
+        members: of the same pictures on that side.
+        side: that is scored.
+        by: one of `evaluation.ensemble.BY`.
+        keep: so many members, the best on validation, the best first; 0 for all as they come.
+        target: the folder; that of `folder_of` if None.
+
+    Raises:
+        UserError: the members don't have the same pictures, none is better than chance on
+            validation, or a run's facts are damaged.
+    """
+    if keep:
+        best = ensemble.select([member.told["validation"] for member in members], most=keep)
+        members = [members[place] for place in best]
+    judged = [member.told["validation"] for member in members] if by == ensemble.KAPPA else []
+    together = ensemble.combine([member.told[side] for member in members], by, judged)
+    run, views = members[0].run, members[0].views
+    split = run.config.split.kind
+    tail = "" if views == views_lib.NONE else f", {views}"
+    record = {
+        "title": f"{by} of {len(members)} models, {side} side ({split} split){tail}",
+        "ensemble": by,
+        "members": [str(member.run.workdir) for member in members],
+        "models": [member.run.config.model.name for member in members],
+        "weights": ensemble.kappa_weights(judged).tolist() if judged else [],
+        "side": side,
+        "split": split,
+        "checkpoint": ", ".join(f"step {member.step}" for member in members),
+        "weights_kind": members[0].weights,
+        "tta": views,
+        **scoring.facts(run, side),
+    }
+    return scoring.write(together, record, target or folder_of(members, side, by))

@@ -1,0 +1,1 @@
+"""Searches over settings: what is searched, its trials, and their runs."""
