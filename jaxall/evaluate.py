@@ -108,7 +108,9 @@ def evaluate_together(
     sides = (side, "validation") if is_judged else (side,)
     members = [_member(run, sides, checkpoint, root, views, weights) for run in runs]
     scored = ensembles.score(members, side, by=by, keep=keep, target=out)
-    scoring.show(scored, cli.console())
+    console = cli.console()
+    scoring.show(scored, console)
+    console.print("\n".join(ensembles.describe(scored.scores)), soft_wrap=True)
 
 
 def _require_different(folders: Sequence[pathlib.Path]) -> None:

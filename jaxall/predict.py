@@ -78,6 +78,8 @@ def predict(
     """
     console = cli.console()
     run = workdir.load(folder)
+    if others := [path for path in paths if workdir.exists(pathlib.Path(path))]:
+        raise UserError(f"predict takes one run, then pictures; {others[0]} is a run too")
     good, bad = readable(find_pictures(paths))
     if not good:
         raise UserError(f"none of {len(bad)} pictures can be read", bad)

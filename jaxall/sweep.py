@@ -115,8 +115,9 @@ def show(
     console.print(shown.trial_table(rows, sweep.score))
     files.write(folder / TABLE, shown.to_csv(rows, sweep.score))
     logarithmic = [name for name, values in sweep.space.items() if getattr(values, "log", False)]
+    choices = [name for name, values in sweep.space.items() if isinstance(values, sweeps.Choice)]
     title = f"{folder.name}: {len(rows)} trials from {sweep.base}"
-    shown.draw(rows, sweep.score, folder / PLOT, logarithmic, title)
+    shown.draw(rows, sweep.score, folder / PLOT, logarithmic, choices, title)
     console.print(f"  {folder / TABLE}\n  {folder / PLOT}", soft_wrap=True)
     if found := study.importances():
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.items())

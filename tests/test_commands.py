@@ -21,6 +21,7 @@ from PIL import Image
 from jaxall import cli, models, predict, runtime
 from jaxall import port as port_command
 from jaxall.data import split_file, splits, synthetic
+from jaxall.errors import UserError
 from jaxall.evaluation import predictions
 from jaxall.runs import assembly, trained, workdir
 from jaxall.training import checkpoints
@@ -282,6 +283,12 @@ def test_pictures_that_may_not_be_read_are_listed_too(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "read_bytes", guarded)
     assert predict.readable([good, bad]) == ([str(good)], [f"{bad}: Permission denied"])
+
+
+def test_predict_takes_no_second_run(program):
+    folder = program.folder / "run"
+    with pytest.raises(UserError, match=r"predict takes one run, then pictures; .* is a run too"):
+        predict.predict(folder, [str(folder)], "best")
 
 
 def test_predict_takes_folders_and_files_once_each_in_their_order(tmp_path):

@@ -92,7 +92,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("rich",),
     ),
-    "runs.ensembles": (("evaluation", "runs.scoring", "training", "runs.workdir"), ()),
+    "runs.ensembles": (("evaluation", "reporting", "runs.scoring", "training", "runs.workdir"), ()),
     "runs.folds": (
         (
             "runs.assembly",
@@ -110,13 +110,23 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "runs.scored": (("evaluation", "runs.scoring"), ()),
     "comparing.comparison": (
-        ("config", "data", "runs.folds", "runs.scored", "runs.scoring", "training", "runs.workdir"),
+        (
+            "config",
+            "data",
+            "evaluation",
+            "runs.folds",
+            "runs.scored",
+            "runs.scoring",
+            "runs.workdir",
+            "training",
+        ),
         (),
     ),
     "comparing.run_facts": (("comparing.comparison", "config", "data"), ()),
     "comparing.page_figures": (("evaluation", "reporting", "runs.scored"), ()),
     "comparing.page_sections": (
         (
+            "evaluation",
             "comparing.comparison",
             "comparing.page_figures",
             "reporting",

@@ -49,6 +49,14 @@ def test_its_module_flags_and_settings_exist(command, monkeypatch):
         config_flag.resolve(file, [text.replace("FILE.pth", __file__) for text in settings])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_config_on_a_page_is_possible(page: pathlib.Path):
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        names = {}
+        exec(block, names)
+        names["get_config"]().validate()
+
+
 def test_there_are_commands_to_check():
     assert {command.split()[2] for command in commands()} == {
         f"jaxall.{name}"

@@ -14,8 +14,10 @@ from typing import Any
 from jaxall import config as config_lib
 from jaxall.data import audit, split_file
 from jaxall.errors import UserError
+from jaxall.evaluation import ensemble
 from jaxall.runs import folds, scored, scoring, workdir
 from jaxall.training import journal
+from jaxall.training import views as views_lib
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class Run:
         label: what it is called beside the others.
         saved: its settings and facts.
         epochs: records of the journal, in their order.
+        steps: as well.
         audit: of its pictures; None if there is none.
         pictures: names the set of pictures on the side that was scored: a sha256.
         subjects: how many of them are known.
@@ -35,6 +38,7 @@ class Run:
     label: str
     saved: workdir.Run
     epochs: tuple[dict[str, Any], ...]
+    steps: tuple[dict[str, Any], ...]
     audit: dict[str, Any] | None
     pictures: str
     subjects: int
@@ -168,18 +172,30 @@ def _run(folder: pathlib.Path, label: str, side: str) -> Run:
     files_of_pictures = folder / workdir.SPLIT, folder / workdir.PICTURES
     pictures, subjects = split_file.fingerprint(*files_of_pictures, side)
     paths = scored.find(folder, side)
-    is_single = len(paths) == 1
-    kinds = [path.parent.name.removeprefix(f"{side}-") for path in paths]
-    names = [label if is_single else f"{label}, {kind}" for kind in kinds]
+    names = [label] if len(paths) == 1 else [_name(label, side, path) for path in paths]
+    if len(set(names)) < len(names):  # as of ensembles of one run's checkpoints
+        names = [f"{name}, {path.parent.name}" for name, path in zip(names, paths, strict=True)]
     return Run(
         label=label,
         saved=saved,
         epochs=tuple(journal.read(folder, "epoch")),
+        steps=tuple(journal.read(folder, "step")),
         audit=audit.load(folder / audit.FILE) if (folder / audit.FILE).is_file() else None,
         pictures=pictures,
         subjects=subjects,
         evaluations=tuple(scored.load(path, name) for path, name in zip(paths, names, strict=True)),
     )
+
+
+def _name(label: str, side: str, path: pathlib.Path) -> str:
+    """What one of a run's evaluations is called; an ensemble by its members."""
+    found = scored.read(path)
+    if not (members := found.get("members")):
+        return f"{label}, {path.parent.name.removeprefix(f'{side}-')}"
+    names = ", ".join(pathlib.Path(member).name for member in members)
+    views = found.get("tta", views_lib.NONE)
+    tail = "" if views == views_lib.NONE else f", {views}"
+    return f"{ensemble.WORDING.get(str(found.get('ensemble')), 'ensemble')} of {names}{tail}"
 
 
 def _cross_validation(folder: pathlib.Path, label: str, side: str) -> CrossValidation:

@@ -5,12 +5,12 @@ from typing import Any
 
 from jaxall.comparing import comparison, page_figures, run_facts
 from jaxall.comparing.comparison import CrossValidation, Group, Run
+from jaxall.evaluation import intervals as intervals_lib
 from jaxall.reporting import downloads, figure_data, standings, tables
 from jaxall.reporting.page_folder import PageFolder, shown
 from jaxall.runs.scored import Evaluation
 
 IN_THE_TABLE = ("model.name", "model.init", "split.fold")  # or in its heading: not repeated
-FEW = 20  # units below which percentiles of a bootstrap reach too short
 
 
 def of_group(group: Group, side: str, letter: str, folder: PageFolder) -> dict[str, Any]:
@@ -86,23 +86,25 @@ def _rows(group: Group, evaluations: Sequence[Evaluation]) -> list[dict[str, Any
 
 def _checkpoint(scores: dict[str, Any]) -> dict[str, str]:
     """Which weights and views; of an ensemble also which models, in place of the run's own."""
-    views = scores.get("tta", "none")
+    views, weights = scores.get("tta", "none"), scores.get("weights_kind", "judged")
     tail = "" if views == "none" else f", {views}"
+    tail += "" if weights == "judged" else f", {weights} weights"
     step = scores.get("checkpoint", "")
     found = {"checkpoint": (f"step {step}" if isinstance(step, int) else str(step)) + tail}
     if "ensemble" in scores:
         models = ", ".join(scores.get("models", []))
-        found |= {"model": f"{scores['ensemble']} of {models}", "init": ""}
+        found |= {"model": models, "init": ""}
     return found
 
 
 def _description(group: Group, side: str) -> str:
     runs = comparison.runs_of(group.members[0])
-    classes = ", ".join(runs[0].saved.class_names)
+    names = runs[0].saved.class_names
     pictures, known = _extent(runs)
     of = f" of {known:,} subjects" if known else ", of subjects that are not known"
     folds = f", in {len(runs)} folds" if len(runs) > 1 else ""
-    return f"{pictures:,} {side} pictures{of}{folds}. Classes: {classes}."
+    positive = f" Sensitivity is that of {names[-1]}." if len(names) == 2 else ""
+    return f"{pictures:,} {side} pictures{of}{folds}. Classes: {', '.join(names)}.{positive}"
 
 
 def _extent(runs: Sequence[Run]) -> tuple[int, int]:
@@ -121,7 +123,7 @@ def _notes(rows: Sequence[dict[str, Any]], evaluations: Sequence[Evaluation]) ->
             "Small figures: 95 % intervals by the bootstrap over subjects, for pictures of one "
             "subject are alike."
         )
-        if units["subjects"] < FEW:
+        if units["subjects"] < intervals_lib.FEW:
             notes.append(
                 f"With only {units['subjects']} subjects such intervals are too narrow: "
                 "take them as the least that is uncertain."

@@ -89,7 +89,7 @@ def _course(run: Run, folder: PageFolder) -> list[dict[str, str]]:
             f"{run.label}-learning",
             run.label,
             "learning curves by epoch; the best on validation is marked",
-            lambda path: course.learning_curves(run.epochs, path, best_by),
+            lambda path: course.learning_curves(run.epochs, path, best_by, steps=run.steps),
             downloads.of_records(run.epochs),
         )
     ]

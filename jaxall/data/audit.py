@@ -28,7 +28,8 @@ def audit(
     Keys: "name", "root", "pictures", "classes" (name -> pictures), "quarantined" (path -> reason),
     "duplicates" ("groups", each with the "paths", "classes" and "reasons" of its members;
     "pictures", "copies", "near_groups", "by_class"), "conflicts" (groups with more than one class,
-    as paths), "across" ("split", "folds", "own split" where there is one -> "duplicates" as paths
+    as paths), "misnamed" (groups of several subjects, path -> subject), "across" ("split",
+    "folds", "own split" where there is one -> "duplicates" as paths
     and "subjects" that stand on several of its parts), "subjects", "kinds" (of file), "giveaways"
     (attribute -> share of the pictures whose class it tells), "outliers" (kind -> "figure" and
     "pictures"), and "warnings": sentences, the weightiest first.
@@ -59,6 +60,7 @@ def audit(
                 for group in found.groups
                 if len(set(data_set.labels[list(group)].tolist())) > 1
             ],
+            "misnamed": _misnamed(data_set, found),
             "across": _across(data_set, found, split),
             "subjects": _subjects(data_set),
             "kinds": kinds[:MOST_KINDS],
@@ -109,6 +111,14 @@ def load(path: pathlib.Path) -> dict[str, Any]:
     if missing:
         raise errors.UserError(f"{path} is no audit: {', '.join(missing)} missing")
     return found
+
+
+def _misnamed(data_set: dataset.DataSet, found: duplicates_lib.Duplicates) -> list[dict[str, str]]:
+    """Groups of copies whose pictures bear the names of several subjects."""
+    named = [
+        {data_set.rows[i].path: data_set.rows[i].subject for i in group} for group in found.groups
+    ]
+    return [group for group in named if len(set(group.values()) - {""}) > 1]
 
 
 def _paths(data_set: dataset.DataSet, positions: Iterable[int]) -> list[str]:

@@ -12,21 +12,27 @@ import numpy as np
 
 from jaxall.data import dataset
 
+TIE = 1e-3  # weight of all classes together, which decides between equals only
 SIDES = ("train", "validation", "test")
 
 
 def targets_of(data_set: dataset.DataSet, fractions: Sequence[float]) -> np.ndarray:
-    """Pictures wanted of each class on each side, int [K,S], by largest remainder."""
+    """Pictures wanted of each class on each side, int [K,S], by largest remainder.
+
+    Of equal remainders that of the side counts that the classes before have left shortest.
+    """
     sizes = np.array(list(data_set.class_counts.values()))
     exact = sizes[:, None] * np.array(fractions)
     targets = np.floor(exact + 1e-9).astype(np.int64)
+    surplus = np.zeros(len(fractions))
     for size, wanted, row in zip(sizes, exact, targets, strict=True):
-        order = np.argsort(np.round(row - wanted, 9), kind="stable")
+        order = np.lexsort((np.round(surplus, 9), np.round(row - wanted, 9)))
         row[order[: size - row.sum()]] += 1
         # Rounding mustn't empty a side while another has pictures to spare.
         while row.min() == 0 and row.max() > 1:
             row[row.argmax()] -= 1
             row[row.argmin()] += 1
+        surplus += row - wanted
     return targets
 
 
@@ -111,7 +117,8 @@ def _settle(sizes: np.ndarray, wanted: np.ndarray, dealt: np.ndarray) -> None:
     """Makes the best single move, again and again, while it helps; changes `dealt` [G].
 
     What is best is told by Pearson's chi-square of the counts against the targets, but a side
-    that has nothing of a class comes before all else.
+    that has nothing of a class comes before all else. Of equals the one is best that brings the
+    sides' pictures of all classes together nearer to theirs.
 
     Args:
         sizes: pictures of each group by class, [G,K].
@@ -121,7 +128,9 @@ def _settle(sizes: np.ndarray, wanted: np.ndarray, dealt: np.ndarray) -> None:
     empty = float(sizes.sum()) ** 2  # costs more than any distance from the targets
 
     def cost(filled: np.ndarray) -> np.ndarray:
-        return ((filled - wanted) ** 2 / wanted + empty * (filled == 0)).sum(axis=-2)
+        by_class = (filled - wanted) ** 2 / wanted + empty * (filled == 0)
+        together = (filled - wanted).sum(axis=-2) ** 2 / wanted.sum(axis=-2)
+        return by_class.sum(axis=-2) + TIE * together
 
     everyone = np.arange(len(sizes))
     sides = range(wanted.shape[1])

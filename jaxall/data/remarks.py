@@ -18,6 +18,7 @@ def of(found: Mapping[str, Any]) -> list[str]:
     return [
         *_leaks(found),
         *_conflicts(found),
+        *_misnamed(found),
         *_missing_subjects(found),
         *_shortcuts(found),
         *_copies(found),
@@ -51,6 +52,15 @@ def _conflicts(found: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{_count(found['conflicts'], 'group')} of copies in more than one class, where a "
             f"label must be wrong; the first: {_some(found['conflicts'][0])}"
+        )
+
+
+def _misnamed(found: Mapping[str, Any]) -> Iterator[str]:
+    if groups := found.get("misnamed"):
+        first = [f"{path} of {subject or 'nobody'}" for path, subject in groups[0].items()]
+        yield (
+            f"{_count(groups, 'group')} of copies under the names of several subjects, of whom one "
+            f"must be wrong, or both are one; the first: {_some(first)}"
         )
 
 

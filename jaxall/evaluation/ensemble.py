@@ -48,6 +48,12 @@ RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 KAPPA = "kappa"  # the mean, weighted by Cohen's kappa on each member's validation pictures
 BY = (*RULES, KAPPA)
+WORDING = {
+    "mean": "mean of the probabilities",
+    "logits": "mean of the logits",
+    "vote": "vote",
+    KAPPA: "kappa-weighted mean",
+}
 
 
 def combine(

@@ -15,6 +15,7 @@ from jaxall.evaluation import metrics, scores
 from jaxall.evaluation.predictions import Predictions
 
 REPLICATES = 2000
+FEW = 20  # units below which percentiles of a bootstrap reach too short
 PERCENTILES = (2.5, 97.5)
 AT_ONCE = 100  # replicates; bounds the memory to so many numbers a picture
 ROUNDING = 1e-9  # what a score's replicates may differ by and still be equal

@@ -17,7 +17,7 @@ with epy.lazy_imports():
 
 STACK = 2.5  # percentage points in which dots stand one above the other
 FOOT, STEP = 0.3, 0.09  # where the lowest stands below the row's middle, and the next above it
-NAMED = 6  # most subjects of a class whose name is written
+APART = 6  # percentage points between two names in a row
 
 
 def accuracies(
@@ -26,10 +26,11 @@ def accuracies(
     path: str | os.PathLike[str],
     title: str = "",
 ) -> None:
-    """A dot per subject in the row of its class, hollow and named where most calls were wrong.
+    """A dot per subject in the row of its class, hollow and named where its call is wrong.
 
-    The area of a dot grows with the subject's pictures; a line is the mean of the class. Subjects
-    with pictures of several classes have a row of their own.
+    What a subject is called is what most of its pictures are, or else more than any other. The area
+    of a dot grows with the subject's pictures; a line is the mean of the class. Subjects with
+    pictures of several classes have a row of their own.
 
     Raises:
         ValueError: there are no subjects.
@@ -50,14 +51,15 @@ def accuracies(
         colour = canvas.COLOURS[row % len(canvas.COLOURS)]
         panel.plot([100 * mean] * 2, [row - 0.45, row + 0.45], color=colour, linewidth=1)
         heights = _stacked([subject.accuracy for subject in own])
-        wrong = 0
+        named: list[float] = []
         for subject, height in zip(own, heights, strict=True):
             is_wrong = label >= 0 and subject.majority != label
             x, y = 100 * subject.accuracy, row + FOOT - height
             size = 12 + 70 * subject.pictures / most
             panel.scatter(x, y, size, edgecolors=colour, facecolors="white" if is_wrong else colour)
-            wrong += is_wrong
-            if is_wrong and wrong <= NAMED:
+            # A name beside another's would cover it.
+            if is_wrong and all(abs(x - other) >= APART for other in named):
+                named.append(x)
                 text = canvas.plain(subject.name, 12, 1)
                 lifted = {"xytext": (2, 5), "textcoords": "offset points", "rotation": 40}
                 panel.annotate(text, (x, y), **lifted, fontsize=7.5)
@@ -65,7 +67,10 @@ def accuracies(
     panel.set_ylim(len(labels) - 0.5, -0.5)
     panel.set_xlim(-2, 102)
     panel.xaxis.set_major_locator(ticker.MultipleLocator(10))
-    panel.set_xlabel("a subject's pictures that were named rightly (%)")
+    panel.set_xlabel(
+        "a subject's pictures that were named rightly (%)\n"
+        "line: mean of the class; hollow: what its pictures were called most is wrong"
+    )
     canvas.tidy(panel)
     panel.set_title(canvas.plain(title, 80), fontsize=11)
     canvas.save(drawing, path)

@@ -35,8 +35,12 @@ def learning_curves(
     path: str | os.PathLike[str],
     best_by: str = "validation_f1_macro",
     title: str = "",
+    steps: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Losses, scores and (if recorded) learning rate over the records' "epoch".
+
+    The rate is that of the records of `steps`, where there are some: it may rise and fall within
+    an epoch.
 
     What is missing, None or not finite leaves a gap. The epoch best in `best_by` is marked.
 
@@ -52,7 +56,7 @@ def learning_curves(
     _losses(panels[0], epochs)
     _shares(panels[1], epochs)
     for panel in panels[2:]:
-        _from_zero(panel, _curves(panel, epochs, RATES))
+        _from_zero(panel, _curves(panel, _by_epoch(steps, epochs) or epochs, RATES))
         panel.set_ylabel("learning rate")
         panel.ticklabel_format(axis="y", scilimits=(-2, 3))
     _mark_best(panels, epochs, best_by)
@@ -62,7 +66,7 @@ def learning_curves(
         shown = panel.get_legend_handles_labels()
         panel.legend(*shown, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9, frameon=False)
     numbers = _column(epochs, "epoch")
-    panels[-1].set_xlim(numbers.min() - 0.5, numbers.max() + 0.5)
+    panels[-1].set_xlim((0 if steps else numbers.min()) - 0.5, numbers.max() + 0.5)
     panels[-1].xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
     panels[-1].set_xlabel("epoch")
     panels[0].set_title(canvas.plain(title, 70), fontsize=11)
@@ -100,7 +104,7 @@ def _curves(
     for key, (label, colour) in curves.items():
         values = _column(epochs, key)
         if np.isfinite(values).any():
-            marker = "o" if len(epochs) <= MARKERS_UP_TO else None
+            marker = "o" if len(epochs) <= MARKERS_UP_TO and curves is not RATES else None
             panel.plot(numbers, values, color=colour, label=label, marker=marker, markersize=4)
             drawn.append(values[np.isfinite(values)])
     return np.concatenate(drawn)
@@ -117,6 +121,17 @@ def _mark_best(
     for panel in panels:
         line = panel.axvline(epoch, color=GREY, linewidth=1, linestyle="--", zorder=0)
         line.set_label(label if panel is panels[1] else "")
+
+
+def _by_epoch(
+    steps: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The steps' records with the part of the epochs that was over then; [] if none is known."""
+    last = epochs[-1]
+    if not last.get("step") or not last.get("epoch"):
+        return []
+    share = last["epoch"] / last["step"]
+    return [{**step, "epoch": step["step"] * share} for step in steps]
 
 
 def _column(epochs: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:

@@ -105,6 +105,7 @@ def draw(
     key: str,
     path: str | os.PathLike[str],
     logarithmic: Collection[str] = (),
+    choices: Collection[str] = (),
     title: str = "",
 ) -> None:
     """Score by trial with the best so far, and below a panel for each setting.
@@ -116,6 +117,7 @@ def draw(
         key: the score's.
         path: of the PNG.
         logarithmic: names of the settings with a logarithmic scale.
+        choices: names of those whose values have no scale.
         title: above all.
 
     Raises:
@@ -131,7 +133,7 @@ def draw(
     _course(course, trials, key)
     for index, name in enumerate(names):
         panel = drawing.add_subplot(grid[1 + index // COLUMNS, index % COLUMNS], sharey=course)
-        _slice(panel, trials, key, name, name in logarithmic)
+        _slice(panel, trials, key, name, name in logarithmic, name in choices)
         if index % COLUMNS:
             panel.tick_params(labelleft=False)
     drawing.suptitle(canvas.plain(title, 90), fontsize=11)
@@ -168,18 +170,27 @@ def _course(panel: axes.Axes, trials: Sequence[Trial], key: str) -> None:
 
 
 def _slice(
-    panel: axes.Axes, trials: Sequence[Trial], key: str, name: str, is_logarithmic: bool
+    panel: axes.Axes,
+    trials: Sequence[Trial],
+    key: str,
+    name: str,
+    is_logarithmic: bool,
+    is_choice: bool,
 ) -> None:
-    """Scores over the values of one setting; texts and truths stand in their order."""
+    """Scores over the values of one setting; choices, texts and truths stand in their order."""
     known = [(trial, trial.settings[name]) for trial in trials if name in trial.settings]
     values = [value for _, value in known]
-    if any(isinstance(value, str | bool) for value in values):
-        labels = sorted({str(value) for value in values})
+    if is_choice or any(isinstance(value, str | bool) for value in values):
+        labels = [str(value) for value in sorted(set(values), key=_by_size)]
         known = [(trial, labels.index(str(value))) for trial, value in known]
         panel.set_xticks(range(len(labels)), [canvas.plain(label, 12) for label in labels])
         panel.set_xlim(-0.5, len(labels) - 0.5)
     elif is_logarithmic:
         panel.set_xscale("log")
+        is_wide = max(values) >= 100 * min(values)
+        panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+        panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        panel.xaxis.set_minor_formatter(ticker.NullFormatter())
     else:
         are_whole = all(isinstance(value, int) for value in values)
         panel.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=are_whole, min_n_ticks=1))
@@ -187,6 +198,11 @@ def _slice(
     panel.set_xlabel(canvas.plain(name, 32), fontsize=9)
     panel.tick_params(labelsize=8)
     canvas.tidy(panel)
+
+
+def _by_size(value: Any) -> tuple[bool, Any]:
+    """Numbers before texts, each among themselves."""
+    return isinstance(value, str), value
 
 
 def _dots(panel: axes.Axes, places: Sequence[tuple[Trial, float]], key: str) -> None:

@@ -188,7 +188,7 @@ def _subject_rows(subjects: Mapping[str, Any]) -> Iterator[tuple[str | text.Text
     of_one_class = subjects["of_one_class"]
     yield "subjects", str(subjects["count"]), ""
     right = f"{subjects['majority_right']} of {of_one_class}"
-    yield "  named rightly by most pictures", percent(subjects["majority_accuracy"]), right
+    yield "  named rightly by their commonest call", percent(subjects["majority_accuracy"]), right
     least, median = (percent(subjects[f"{name}_accuracy"]) for name in ("least", "median"))
     mean = percent(subjects["mean_accuracy"])
     yield "  a subject's accuracy, mean", mean, f"least {least}, median {median}"

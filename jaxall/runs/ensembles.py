@@ -3,11 +3,12 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from jaxall.evaluation import ensemble
+from jaxall.evaluation import ensemble, metrics
 from jaxall.evaluation import predictions as predictions_lib
+from jaxall.reporting import tables
 from jaxall.runs import scoring, workdir
 from jaxall.training import views as views_lib
 
@@ -69,6 +70,7 @@ def score(
         UserError: the members don't have the same pictures, none is better than chance on
             validation, or a run's facts are damaged.
     """
+    asked = {member.run.workdir for member in members}
     if keep:
         best = ensemble.select([member.told["validation"] for member in members], most=keep)
         members = [members[place] for place in best]
@@ -78,9 +80,15 @@ def score(
     split = run.config.split.kind
     tail = "" if views == views_lib.NONE else f", {views}"
     record = {
-        "title": f"{by} of {len(members)} models, {side} side ({split} split){tail}",
+        "title": (
+            f"{ensemble.WORDING[by]} of {len(members)} models, {side} side ({split} split){tail}"
+        ),
         "ensemble": by,
         "members": [str(member.run.workdir) for member in members],
+        "member_accuracies": [
+            float(metrics.accuracy(member.told[side].confusion())) for member in members
+        ],
+        "left_out": sorted(str(path) for path in asked - {one.run.workdir for one in members}),
         "models": [member.run.config.model.name for member in members],
         "weights": ensemble.kappa_weights(judged).tolist() if judged else [],
         "side": side,
@@ -91,3 +99,15 @@ def score(
         **scoring.facts(run, side),
     }
     return scoring.write(together, record, target or folder_of(members, side, by))
+
+
+def describe(found: Mapping[str, Any]) -> list[str]:
+    """A line for each member of an ensemble's scores, and for each that was left out."""
+    weights = found["weights"] or [None] * len(found["members"])
+    lines = []
+    for folder, model, share, weight in zip(
+        found["members"], found["models"], found["member_accuracies"], weights, strict=True
+    ):
+        weighed = "" if weight is None else f", weight {weight:.2f}"
+        lines.append(f"  {folder}: {model}, alone {tables.percent(share)} right{weighed}")
+    return lines + [f"  {folder}: left out, worse on validation" for folder in found["left_out"]]

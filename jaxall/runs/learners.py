@@ -18,7 +18,7 @@ from jaxall import models, runtime
 from jaxall.data import balance, pipeline
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.reporting import progress
-from jaxall.training import losses, optim, parallel, patterns, phases, plan, state, steps
+from jaxall.training import groups, losses, optim, parallel, patterns, phases, plan, state, steps
 from jaxall.weights import initial
 
 
@@ -95,8 +95,12 @@ def of(
     synced = build(axis_name=steps.AXIS) if config.train.sync_batch_norm else module
     rate = rate or optim.learning_rate(config.optim, length)
     found = phases.of(config.train, length)
+    settings = config.optim
+    if (decay := settings.layer_decay) < 1:
+        layers = groups.by_layer(state.parts(module, preprocessing.image_size), decay)
+        settings = dataclasses.replace(settings, groups=(*layers, *settings.groups))
     optimizers = [
-        optim.optimizer(config.optim, length, factor=phase.factor, rate=rate) for phase in found
+        optim.optimizer(settings, length, factor=phase.factor, rate=rate) for phase in found
     ]
     create = functools.partial(
         state.create,

@@ -24,6 +24,7 @@ from jaxall.training import parallel, plan
 
 TABLE, PLOT = "lr_finder.csv", "lr_finder.png"
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
+SPAN = 10  # steps, 0.7 of a power of ten, over which a fall is measured
 KEPT = 0.9  # of the smoothed loss at each step
 TOO_HIGH = 4.0  # times the lowest smoothed loss so far: the sweep is over
 
@@ -55,13 +56,25 @@ class RateSweep:
 
     @property
     def steepest(self) -> float:
-        """The rate where the smoothed loss falls fastest, by powers of the rate; NaN if never."""
+        """The rate where the smoothed loss falls fastest, by powers of the rate; NaN if never.
+
+        Over `SPAN` steps at a time: from one to the next, what is steepest is one batch's luck.
+        """
         smoothed, first = self.smoothed, self._first
         lowest = int(smoothed.argmin())
         if lowest <= first:
             return math.nan
-        falls = np.diff(smoothed[first : lowest + 1])
-        return self.rates[first + int(falls.argmin()) + 1]
+        span = min(SPAN, lowest - first)
+        falls = smoothed[first + span : lowest + 1] - smoothed[first : lowest + 1 - span]
+        return self.rates[first + int(falls.argmin()) + (span + 1) // 2]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the smoothed loss falls by more than single batches differ from it."""
+        smoothed = self.smoothed
+        lowest = int(smoothed.argmin())
+        noise = np.std((np.asarray(self.losses) - smoothed)[: lowest + 1])
+        return bool(smoothed[self._first] - smoothed[lowest] > noise)
 
     @property
     def _first(self) -> int:
@@ -99,6 +112,13 @@ def learning_rate(
         raise UserError(
             f"the loss falls at no rate from {LOWEST:g} to {sweep.rates[-1]:.2g}, see "
             f"{folder / PLOT}: are data, weights and loss as they should be?"
+        )
+    if not sweep.is_clear:
+        console.print(
+            "note: the loss falls by less than batches differ: look at the plot first, or sweep "
+            "with a larger batch",
+            style="yellow",
+            soft_wrap=True,
         )
     console.print(f"to begin with: --config.optim.learning_rate={rate:.2g}")
     return sweep

@@ -132,7 +132,8 @@ class RunLog:
             best = scores.best(epochs, key)
             mark = 0 if best == len(epochs) - 1 else None
             self._console.print(tables.epoch_table(epochs[-1:], mark, show_header=False))
-            course.learning_curves(epochs, self._folder / CURVES, best_by=key)
+            steps = journal.read(self._folder, "step")
+            course.learning_curves(epochs, self._folder / CURVES, best_by=key, steps=steps)
 
     def ended(self, stopped: int | None, *, is_new: bool) -> None:
         """Why there are no more epochs.

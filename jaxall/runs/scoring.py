@@ -80,8 +80,10 @@ def score(
     split = run.config.split.kind
     tail = "" if model.weights == checkpoints.WEIGHTS[0] else f", {model.weights} weights"
     tail += "" if model.views == views_lib.NONE else f", {model.views}"
+    folder = run.workdir.resolve().name
+    name = run.config.name + ("" if folder == run.config.name else f" ({folder})")
     record = {
-        "title": f"{run.config.name}, {side} side ({split} split), step {model.step}{tail}",
+        "title": f"{name}, {side} side ({split} split), step {model.step}{tail}",
         "run": run.config.name,
         "model": run.config.model.name,
         "side": side,
@@ -162,6 +164,14 @@ def show(scored: Scored, console: rich_console.Console) -> None:
     """Prints the scores beside their baselines, the caveat if any, and where everything lies."""
     found = scored.scores
     console.print(tables.score_table(found, found["title"], found["baselines"]))
+    over = found["intervals_95"]
+    if over["unit"] == "subjects" and over["units"] < intervals.FEW:
+        console.print(
+            f"mind: of only {over['units']} subjects, intervals by the bootstrap are too narrow, "
+            f"and a score that no draw changes has none ({tables.DASH})",
+            style="yellow",
+            soft_wrap=True,
+        )
     if found["caveat"]:
         console.print("mind:", found["caveat"], style="yellow", soft_wrap=True)
     for path in scored.paths:

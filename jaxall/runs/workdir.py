@@ -106,7 +106,9 @@ def load(workdir: pathlib.Path) -> Run:
     """
     missing = [name for name in (CONFIG, FACTS, SPLIT, PICTURES) if not (workdir / name).is_file()]
     if missing:
-        raise UserError(f"{workdir} is not the folder of a run: {', '.join(missing)} missing")
+        folds = sorted(workdir.glob(f"fold[0-9]*/{FACTS}"))
+        hint = f"; it holds folds, each a run, as {folds[0].parent}" if folds else ""
+        raise UserError(f"{workdir} is not the folder of a run: {', '.join(missing)} missing{hint}")
     try:
         facts = json.loads(files.read_text(workdir / FACTS))
         class_names = tuple(facts.pop("class_names"))

@@ -1,9 +1,11 @@
 """Learning rates of their own for groups of parameters.
 
 Discriminative fine-tuning: Howard & Ruder, 2018, https://arxiv.org/abs/1801.06146
+Layer-wise decay of the rate: Clark et al., 2020, https://arxiv.org/abs/2003.10555
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -30,6 +32,22 @@ class Group:
         yield from patterns.problems(f"{name}.pattern", self.pattern)
         if not self.factor >= 0:
             yield f"{name}.factor is at least 0; got {self.factor:g}"
+
+
+def by_layer(names: Sequence[str], decay: float) -> tuple[Group, ...]:
+    """A group for each part of the backbone, whose rate is `decay` times that of the one above.
+
+    The head, above all, keeps the whole rate.
+
+    Args:
+        names: of the backbone's parts, from the picture to the head.
+        decay: above 0 and at most 1.
+    """
+    heights = range(len(names), 0, -1)
+    return tuple(
+        Group(pattern=f"backbone/{re.escape(name)}/.*", factor=decay**height)
+        for name, height in zip(names, heights, strict=True)
+    )
 
 
 def factors(groups: Sequence[Group], params: Any) -> Any:

@@ -49,8 +49,10 @@ class OptimSettings:
         cycle_peak: share of the run after which "one_cycle" is at its peak.
         plateau_patience: epochs in a row without a better score that "plateau" bears; the next
             one steps.
+        layer_decay: each part of the backbone (a stage, a dense block) has this times the rate of
+            the one above it; 1 for one rate for all.
         groups: parameters with learning rates of their own, as multiples of the others'; of several
-            that a parameter is of the last counts.
+            that a parameter is of the last counts, and goes before `layer_decay`.
     """
 
     name: str = "adam"
@@ -64,6 +66,7 @@ class OptimSettings:
     step_factor: float = 0.1
     cycle_peak: float = 0.3
     plateau_patience: int = 5
+    layer_decay: float = 1.0
     groups: tuple[Group, ...] = ()
 
     def validate(self) -> None:
@@ -91,6 +94,8 @@ class OptimSettings:
                 "optim.step_epochs ascend from the end of the warm-up; got "
                 f"{steps} with warmup_epochs {self.warmup_epochs}"
             )
+        if not 0 < self.layer_decay <= 1:
+            yield f"optim.layer_decay is above 0 and at most 1; got {self.layer_decay:g}"
         if not 0 < self.cycle_peak < 1:
             yield f"optim.cycle_peak is above 0 and below 1; got {self.cycle_peak:g}"
         if self.schedule == "one_cycle" and self.warmup_epochs:

@@ -119,6 +119,18 @@ def create(
     return AveragedState(**fields, ema=averages)
 
 
+def parts(module: nn.Module, image_size: int) -> tuple[str, ...]:
+    """Names of the backbone's parts that have parameters, from the picture to the head."""
+    found: list[str] = []
+
+    def initialise() -> None:
+        image = jnp.zeros((1, image_size, image_size, 3))
+        found.extend(module.init(jax.random.key(0), image, train=False)["params"]["backbone"])
+
+    jax.eval_shape(initialise)  # what it returned would be sorted by name
+    return tuple(found)
+
+
 def check_finite(state: TrainState) -> None:
     """What is validated or saved must be a state that a run can go on from.
 

@@ -243,7 +243,7 @@ def test_every_evaluation_of_a_run_is_a_row(tmp_path):
     assert found == {
         "a, step30": ("densenet201", "step 30"),
         "a, step30-dihedral8": ("densenet201", "step 30, dihedral8"),
-        "a, mean-1a2b3c4d": ("mean of x, y", "step 30"),
+        "mean of the probabilities of a, b": ("x, y", "step 30"),
     }
 
 
@@ -334,6 +334,23 @@ def test_a_run_named_twice_counts_once_and_runs_of_one_name_are_told_apart(tmp_p
     folders = [tmp_path / "x" / "a", tmp_path / "y" / "a", tmp_path / "y" / ".." / "x" / "a"]
     (group,) = comparison.gather(folders, "test")
     assert [one.label for one in group.members] == [str(folders[0]), str(folders[1])]
+
+
+def test_an_ensemble_is_called_by_its_members_and_raw_weights_by_their_name(tmp_path):
+    told = handmade.run(tmp_path / "a")
+    members = {"members": ["runs/a", "runs/b"], "models": ["resnet18", "vgg16"]}
+    baselines = {"colour only": 0.4}
+    handmade.score(tmp_path / "a", told, "test-mean-0a1b", baselines, ensemble="mean", **members)
+    handmade.score(tmp_path / "a", told, "test-step30-raw", baselines, weights_kind="raw")
+    text = made([tmp_path / "a"], tmp_path / "site")
+    rows = json.loads((tmp_path / "site" / "data" / "A-table.json").read_text())
+    found = {row["name"]: row["checkpoint"] for row in rows if row["kind"] == "run"}
+    assert found == {
+        "mean of the probabilities of a, b": "step 30",
+        "a, step30": "step 30",
+        "a, step30-raw": "step 30, raw weights",
+    }
+    assert "resnet18, vgg16" in text and "Sensitivity is that of ALL." in text
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):

@@ -45,6 +45,20 @@ def split_of(sides: list[str]) -> splits.Split:
     return splits.Split(sides=tuple(sides), groups=("",) * len(sides), reasons=("",) * len(sides))
 
 
+def test_copies_under_several_subjects_names_are_told():
+    rows = table(12, subject=[f"H{i // 2}" for i in range(12)])
+    looked = [looked_at(seed) for seed in range(12)]
+    looked[5] = looked[0]  # of H0 and H2
+    looked[7] = looked[6]  # both of H3
+    found = examined(rows, looked)
+    assert found["misnamed"] == [{"p0.png": "H0", "p5.png": "H2"}]
+    (line,) = [line for line in found["warnings"] if "several subjects" in line]
+    assert line == (
+        "1 group of copies under the names of several subjects, of whom one must be wrong, or both "
+        "are one; the first: p0.png of H0, p5.png of H2"
+    )
+
+
 def test_a_sound_set_is_warned_of_for_its_nameless_subjects_alone():
     found = examined(table(12), [looked_at(seed) for seed in range(12)])
     assert found["warnings"] == ["no subject is named: no patient split is possible"]

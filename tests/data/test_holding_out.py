@@ -134,6 +134,25 @@ def test_a_fold_that_the_data_set_does_not_have_is_refused():
         make(with_folds(), kind="official", fold=3)
 
 
+def test_what_is_left_over_of_each_class_goes_to_different_folds():
+    """Ten subjects of each of three classes over three folds: one is too many in each class."""
+    rows = tuple(
+        dataset.Row(path=f"{label}/{subject}-{i}.png", label=label, subject=f"S{label}{subject}")
+        for label in range(3)
+        for subject in range(10)
+        for i in range(5)
+    )
+    data_set = dataset.DataSet(
+        name="x", root=pathlib.Path(), class_names=("a", "b", "c"), rows=rows
+    )
+    for seed in range(5):
+        folds = [
+            len(make(data_set, kind="folds", folds=3, fold=fold, seed=seed).indices("test"))
+            for fold in range(3)
+        ]
+        assert folds == [50, 50, 50]
+
+
 def test_fewer_subjects_than_folds_are_refused_by_class():
     data_set = table(*[(0, 5, "", "")] * 6, *[(1, 5, "", "")] * 3)
     with pytest.raises(errors.UserError, match=r"at least 4 subjects .* there are: b 3"):

@@ -10,7 +10,7 @@ from jaxall import config, data
 from jaxall.data import pipeline, synthetic
 from jaxall.datasets import sheets
 from jaxall.errors import UserError
-from jaxall.reporting import plots
+from jaxall.reporting import contact_sheets
 from jaxall.runs import assembly
 from tests import programs
 
@@ -37,7 +37,7 @@ def drawn(monkeypatch):
     def keep(images, captions, path, columns):
         kept.update(images=images, captions=captions, path=path, columns=columns)
 
-    monkeypatch.setattr(plots, "contact_sheet", keep)
+    monkeypatch.setattr(contact_sheets, "draw", keep)
     return kept
 
 

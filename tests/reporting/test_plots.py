@@ -143,6 +143,18 @@ def test_learning_curves_survive_what_a_journal_may_hold(
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
+def test_the_learning_rate_is_drawn_by_step(tmp_path: pathlib.Path, monkeypatch):
+    drawn = []
+    curves = course._curves
+    monkeypatch.setattr(course, "_curves", lambda *x: drawn.append(x[1]) or curves(*x))
+    records = [{**one, "step": 10 * (i + 1)} for i, one in enumerate(epochs(3))]
+    steps = [{"step": step, "learning_rate": step / 30} for step in range(5, 31, 5)]
+    course.learning_curves(records, tmp_path / "curves.png", steps=steps)
+    assert [one["epoch"] for one in drawn[-1]] == pytest.approx([0.5, 1, 1.5, 2, 2.5, 3])
+    course.learning_curves(epochs(3), tmp_path / "old.png", steps=steps)
+    assert drawn[-1] == epochs(3)
+
+
 def test_learning_curves_of_nothing_are_refused(tmp_path: pathlib.Path):
     with pytest.raises(ValueError, match="at least one epoch"):
         course.learning_curves([], tmp_path / "curves.png")

@@ -113,7 +113,7 @@ def test_subjects_are_summed_up_under_the_scores():
     assert row(text, "subjects") == ["6"]
     share = tables.percent(summary["majority_accuracy"])
     right = [share, str(summary["majority_right"]), "of", "6"]
-    assert row(text, "named rightly by most pictures") == right
+    assert row(text, "named rightly by their commonest call") == right
     least, median = (tables.percent(summary[f"{x}_accuracy"]) for x in ("least", "median"))
     wanted = [tables.percent(summary["mean_accuracy"]), "least", f"{least},", "median", median]
     assert row(text, "a subject's accuracy, mean") == wanted

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from jaxall.errors import UserError
@@ -47,7 +48,15 @@ def test_what_belongs_to_an_ensemble_is_that_of_the_first_run_that_is_kept(membe
     assert found["members"] == [str(one.run.workdir) for one in kept]
     assert (found["caveat"], found["baselines"]) == ("mind good", {"good": 0.5})
     assert found["checkpoint"] == "step 30, step 30"
-    assert found["title"] == "mean of 2 models, test side (group split)"
+    assert found["title"] == ("mean of the probabilities of 2 models, test side (group split)")
+    alone = [member.told["test"] for member in kept]
+    assert found["member_accuracies"] == [
+        pytest.approx(np.mean(one.predicted == one.labels)) for one in alone
+    ]
+    lines = ensembles.describe(found)
+    assert len(lines) == 3 and "weight" not in lines[0]
+    assert lines[0].startswith(f"  {good.run.workdir}: densenet201, alone ")
+    assert lines[2] == f"  {poor.run.workdir}: left out, worse on validation"
 
 
 def test_kappa_weighs_every_member(members, tmp_path):
@@ -55,6 +64,7 @@ def test_kappa_weighs_every_member(members, tmp_path):
     assert done.target == tmp_path / "out"
     poor, good, fair = done.scores["weights"]
     assert good > fair > poor > 0
+    assert f"right, weight {good:.2f}" in ensembles.describe(done.scores)[1]
     assert done.scores["caveat"] == "mind poor"
 
 

@@ -43,6 +43,21 @@ def test_the_suggestions_are_the_steepest_descent_and_a_tenth_of_the_lowest():
     assert sweep.tenth == pytest.approx(lowest / 10)
 
 
+def test_one_batchs_luck_is_not_the_steepest_descent():
+    # The loss falls slowly from 1e-5 to 1e-3, where a single batch is far better than the others.
+    powers = np.linspace(-7, 0, 100)
+    losses = 2 - np.clip((powers + 5) / 2, 0, 1)
+    losses[85] -= 0.9
+    sweep = made(losses)
+    assert 1e-5 < sweep.steepest < 3e-3
+    assert sweep.is_clear
+
+
+def test_a_fall_within_the_batches_differences_is_not_clear():
+    noise = np.random.default_rng(0).normal(2, 0.3, 100)
+    assert not made(noise - np.linspace(0, 0.05, 100)).is_clear
+
+
 def test_where_the_loss_never_falls_there_is_no_suggestion():
     sweep = made(np.linspace(1, 2, 50))
     assert math.isnan(sweep.steepest)

@@ -9,8 +9,10 @@ import numpy as np
 import optax
 import pytest
 
+from jaxall import models
 from jaxall.errors import UserError
 from jaxall.training import groups, optim, parallel, plan, plateau
+from jaxall.training import state as state_lib
 
 LENGTH = plan.Plan(examples=100, batch_size=10, epochs=4)
 
@@ -146,6 +148,38 @@ def test_the_last_group_that_a_parameter_is_of_counts():
         "head": {"kernel": 3.0, "bias": 0.5},
     }
     assert groups.factors((), drawn(0))["head"]["bias"] == 1
+
+
+def test_each_layer_has_less_of_the_rate_than_the_one_above():
+    found = groups.factors(
+        (*groups.by_layer(("conv1", "stage1", "stage10"), 0.5), groups.Group(pattern=".*/b")),
+        {
+            "backbone": {name: {"a": 0, "b": 0} for name in ("conv1", "stage1", "stage10")},
+            "head": {"a": 0},
+        },
+    )
+    assert found["backbone"] == {
+        "conv1": {"a": 0.125, "b": 1},
+        "stage1": {"a": 0.25, "b": 1},
+        "stage10": {"a": 0.5, "b": 1},
+    }
+    assert found["head"] == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["densenet121", "efficientnet_b0", "googlenet", "resnet18"])
+def test_layers_are_counted_from_the_picture_to_the_head(name: str):
+    module = models.build(models.find(name), models.ModelSettings(name=name), 3)
+    params = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)["params"]
+    )
+    parts = state_lib.parts(module, 64)
+    assert sorted(parts) == sorted(params["backbone"])
+    first = {"densenet121": "conv0", "efficientnet_b0": "stem"}.get(name, "conv1")
+    last = {"densenet121": "norm5", "efficientnet_b0": "top", "googlenet": "inception5b"}
+    assert parts[0] == first and parts[-1] == last.get(name, "stage4")
+    factors = groups.factors(groups.by_layer(parts, 0.5), params)
+    ordered = [set(jax.tree.leaves(factors["backbone"][part])) for part in parts]
+    assert ordered == [{0.5**height} for height in range(len(parts), 0, -1)]
 
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
