@@ -1,5 +1,6 @@
 """The part of the page that is about one set of pictures: the table of runs, and how to read it."""
 
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ def _rows(group: Group, evaluations: Sequence[Evaluation]) -> list[dict[str, Any
     rows = []
     for member in group.members:
         saved = comparison.runs_of(member)[0].saved
-        facts = {"model": saved.config.model.name, "init": saved.config.model.init}
+        init = pathlib.PurePath(saved.config.model.init).name  # a word, or a file's path
+        facts = {"model": saved.config.model.name, "init": init}
         if isinstance(member, CrossValidation):
             names = f"mean of {len(member.folds)} folds"
             pictures, subjects = _extent(member.folds)
