@@ -106,6 +106,7 @@ def evaluate_together(
         scoring.check_target(out)
     runs = [workdir.load(folder) for folder in folders]
     sides = (side, "validation") if is_judged else (side,)
+    ensembles.require_same_pictures(runs, side)
     members = [_member(run, sides, checkpoint, root, views, weights) for run in runs]
     scored = ensembles.score(members, side, by=by, keep=keep, target=out)
     console = cli.console()

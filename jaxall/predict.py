@@ -5,6 +5,7 @@ python -m jaxall.predict runs/a smears/ one.png --out predictions.csv
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 
@@ -100,6 +101,8 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--out: no folder {out.parent}")
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; wanted the name of a table")
+    if out.exists() and not out.is_file():
+        raise UserError(f"--out: {out} is a device or a pipe; wanted the name of a table")
     if out.suffix.lower() in decoding.IMAGE_SUFFIXES:
         raise UserError(f"--out: {out} has the name of a picture; wanted that of a table, as a.csv")
     views_lib.find(_TTA.value)
@@ -112,7 +115,7 @@ def main(arguments: list[str]) -> int:
         _TTA.value,
         _WEIGHTS.value,
     )
-    predictions.save_csv(out)
+    predictions.save_csv(os.path.realpath(out))  # through a link, not in its place
     counts = np.bincount(predictions.predicted, minlength=len(predictions.class_names))
     console = cli.console()
     for name, count in zip(predictions.class_names, counts.tolist(), strict=True):

@@ -71,6 +71,8 @@ def _order(arguments: list[str]) -> preparing.Order:
     records = _resolved(_TFDS.value, "--tfds") if _TFDS.value else None
     if source.is_dir() and out.is_relative_to(source.resolve()):
         raise UserError(f"--out: {out} lies in the folder that it is made from, {source}")
+    if source.is_dir() and records and records.is_relative_to(source.resolve()):
+        raise UserError(f"--tfds: {records} lies in the folder that is prepared, {source}")
     if records and records.is_relative_to(out):
         raise UserError(f"--tfds: {records} lies in the folder of --out, {out}; wanted another")
     return preparing.Order(
@@ -86,6 +88,8 @@ def _order(arguments: list[str]) -> preparing.Order:
 
 
 def _resolved(name: str, flag: str) -> pathlib.Path:
+    if not name.isprintable():
+        raise UserError(f"{flag}: {name!r} isn't plain text")
     try:
         return files.home(name).resolve()
     except (OSError, RuntimeError) as error:  # links in a circle, of which Python 3.13 says nothing

@@ -23,6 +23,7 @@ from jaxall import cli
 from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
+    from jaxall import config as config_lib
     from jaxall import files
     from jaxall.reporting import progress, tables
     from jaxall.reporting import sweeps as shown
@@ -190,6 +191,11 @@ def main(arguments: list[str]) -> int:
     console = cli.console()
 
     def start(taken: trials.Taken) -> trials.Running:
+        if changed := config_lib.differences(base, sweeps.resolve(sweep, fixed)):
+            raise UserError(
+                f"{sweep.base} has changed since the search began ({changed[0]}): its trials could "
+                "not be compared"
+            )
         of_train = trials.arguments(sweep.base, fixed, taken.settings, taken.folder)
         taken.remember(shlex.join(["python", *PROGRAM[1:], *of_train]))
         process = trials.start([*PROGRAM, *of_train], taken, _WORKERS.value)

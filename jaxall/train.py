@@ -91,7 +91,9 @@ def train(
     start = int(current.step)
 
     # Epochs: train, validate, write down, keep.
-    judge = judging.Judge(config, folder, material, validation, predictor, start)
+    judge = judging.Judge(
+        config, folder, material, validation, predictor, start, length.epoch_ends()
+    )
     log = runlog.RunLog(folder, config, console, learner.rate, start)
     memory = keeping.report(sources, config.loader)
     is_over = start == length.steps or judge.stopped is not None

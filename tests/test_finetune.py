@@ -186,6 +186,15 @@ def test_a_run_that_gets_no_better_ends_early_and_is_complete(drawn, tmp_path):
     assert checkpoints.find(folder, "latest") == 3 * length
 
 
+def test_early_stopping_misses_a_journal_that_is_gone(drawn, tmp_path):
+    made = programs.tiny_config(drawn)
+    made.train = dataclasses.replace(made.train, epochs=4.0, patience=3)
+    run(made, tmp_path / "run", stop=7)
+    (tmp_path / "run" / journal.FILE).unlink()
+    with pytest.raises(UserError, match=r"has the scores of 0 of the 2 epochs behind the run"):
+        run(made, tmp_path / "run")
+
+
 def test_a_run_does_not_end_early_within_a_stage(drawn, tmp_path):
     made = programs.tiny_config(drawn)
     made.optim = config.OptimSettings(learning_rate=1e-12)

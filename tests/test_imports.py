@@ -73,7 +73,7 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("runs.assembly", "config", "data", "runs.learners", "reporting", "training"),
         ("jax", "numpy", "rich"),
     ),
-    "datasets.preparing": (("data", "reporting"), ("rich",)),
+    "datasets.preparing": (("data", "reporting"), ("numpy", "rich")),
     "datasets.audits": (("runs.workdir", "data", "reporting"), ("numpy", "rich")),
     "runs.probing": (("runs.assembly", "config", "runs.learners", "training"), ("jax", "rich")),
     "runs.trained": (
@@ -92,7 +92,10 @@ TABLE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("rich",),
     ),
-    "runs.ensembles": (("evaluation", "reporting", "runs.scoring", "training", "runs.workdir"), ()),
+    "runs.ensembles": (
+        ("data", "evaluation", "reporting", "runs.scoring", "training", "runs.workdir"),
+        (),
+    ),
     "runs.folds": (
         (
             "runs.assembly",
@@ -170,7 +173,7 @@ FILES_OF_THEIR_OWN = {
 # file -> modules that its functions, but not the file itself, may import
 LATE = {
     "weights/parity.py": ("torch", "torchvision"),
-    "search/studies.py": ("optuna",),
+    "search/studies.py": ("optuna", "sqlalchemy"),
     "search/trials.py": ("optuna",),
 }
 

@@ -480,4 +480,11 @@ def test_records_are_written_too_and_read_back(tmp_path, drawn, run):
         out=tmp_path / "other",
         tfds=str(tmp_path / "records"),
     )
-    assert refusal(again).startswith("wanted a new folder for the records, ")
+    assert "holds records of other pictures or classes" in refusal(again)
+    shutil.rmtree(tmp_path / "out2", ignore_errors=True)
+    edited = {**drawn}
+    name = next(name for name in drawn if name.endswith(".png"))
+    edited[name] = next(drawn[other] for other in drawn if other.endswith("S08-002.png"))
+    same_names = packing.write(tmp_path / "y.zip", edited)
+    again = run("drawn_smears", same_names, out=tmp_path / "out2", tfds=str(tmp_path / "records"))
+    assert refusal(again).endswith(f"the first that differs: {name.removeprefix('Original/')}")

@@ -331,6 +331,34 @@ def test_what_mattered_is_told_of_many_trials_and_is_right(tmp_path):
     assert sum(found.values()) == pytest.approx(1) and found["b"] > 0.8
 
 
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41"])
+def test_a_folder_that_no_database_may_have_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="no address of a database may have"):
+        Search(tmp_path / name)(1)
+
+
+@pytest.mark.parametrize("damage", [b"\0nonsense" * 500, b""])
+def test_a_damaged_database_is_told_in_a_line(tmp_path, damage):
+    Search(tmp_path / "sweep")(1)
+    (tmp_path / "sweep" / studies.DATABASE).write_bytes(damage)
+    with pytest.raises(UserError, match=r"study.db (can't be read|is gone or empty)") as caught:
+        Search(tmp_path / "sweep")(2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "sweeps.Sweep(base='x.py', space={'seed': sweeps.Uniform(1, 10**400)})",
+        "sweeps.Sweep(base='x.py', space={'seed': sweeps.Integers(1, 3)}, pruning='median')",
+        "sweeps.Sweep(base='x.py', space={5: sweeps.Integers(1, 3)})",
+    ],
+)
+def test_fields_of_another_kind_are_told_in_a_line(sweep_file, body):
+    with pytest.raises(UserError, match=r"made\.py: "):
+        sweeps.load(sweep_file(body))
+
+
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
     Search(tmp_path / "sweep")(1)
     with pytest.raises(

@@ -169,6 +169,8 @@ def _require_scored(folders: Sequence[pathlib.Path], side: str) -> None:
 
 def _run(folder: pathlib.Path, label: str, side: str) -> Run:
     saved = workdir.load(folder)
+    if "counts" not in saved.facts.get("data", {}):
+        raise UserError(f"{folder / workdir.FACTS} is damaged: no counts of the pictures")
     files_of_pictures = folder / workdir.SPLIT, folder / workdir.PICTURES
     pictures, subjects = split_file.fingerprint(*files_of_pictures, side)
     paths = scored.find(folder, side)

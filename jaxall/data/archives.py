@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from jaxall import errors
-from jaxall.data import containers, decoding, tars, zips
+from jaxall.data import containers, decoding, spelling, tars, zips
 
 TABLES_AND_TEXTS = (".csv", ".txt", ".md")
 TEXTS = ("readme", "licence", "license")  # whole names, without a suffix
@@ -170,7 +170,7 @@ def _collisions(members: Sequence[Member], folders: Sequence[str]) -> list[str]:
     problems = []
     seen: dict[str, Member] = {}
     for member in members:
-        first = seen.setdefault(_caseless(member.path), member)
+        first = seen.setdefault(spelling.caseless(member.path), member)
         if first is member:
             continue
         if first.path == member.path:
@@ -181,18 +181,12 @@ def _collisions(members: Sequence[Member], folders: Sequence[str]) -> list[str]:
             )
     problems += [
         f"{seen[key].entry.name!r} is a file and a folder"
-        for key in map(_caseless, folders)
+        for key in map(spelling.caseless, folders)
         if key in seen
     ]
     for member in members:
-        for parent in pathlib.PurePosixPath(_caseless(member.path)).parents:
+        for parent in pathlib.PurePosixPath(spelling.caseless(member.path)).parents:
             if str(parent) in seen:
                 other = seen[str(parent)].entry.name
                 problems.append(f"{member.entry.name!r} lies below {other!r}, which is a file")
     return problems
-
-
-def _caseless(path: str) -> str:
-    """Equal for names that some file system takes for one: Unicode's canonical caseless match."""
-    decomposed = unicodedata.normalize("NFD", path)
-    return unicodedata.normalize("NFD", decomposed.casefold())

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from jaxall import errors
-from jaxall.data import dataset, decoding, folder_table, ordering
+from jaxall.data import dataset, decoding, folder_table, ordering, spelling
 
 NAME = "folder"
 RARE, ALIKE = 20, 0.75  # times fewer pictures, and `difflib`'s ratio of names, of a likely slip
@@ -138,6 +138,14 @@ def _slips(counts: Mapping[str, int]) -> Iterator[str]:
 
 def _notes(rows: Sequence[dataset.Row]) -> Iterator[str]:
     """Warns of pictures without a class, and of a split that parts what belongs together."""
+    spelt: dict[str, set[str]] = collections.defaultdict(set)
+    for row in rows:
+        spelt["".join(spelling.caseless(row.subject).split())].add(row.subject)
+    if twice := [" and ".join(sorted(names)) for names in spelt.values() if len(names) > 1]:
+        yield (
+            f"only case, accents or spaces tell {len(twice):,} pairs of subjects apart, so one may "
+            f"stand on several sides: {errors.some(twice)}"
+        )
     if nameless := sum(row.label < 0 for row in rows):
         yield f"{nameless:,} pictures have no class and are left out"
     sides: dict[str, set[str]] = collections.defaultdict(set)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from jaxall import errors
-from jaxall.data import dataset, dealing, ordering, tables
+from jaxall.data import dataset, dealing, ordering, spelling, tables
 
 NAMES = ("table.csv", "manifest.csv", "dataset.csv")
 _COLUMNS = (
@@ -91,9 +91,9 @@ def faults_of_classes(class_names: Sequence[str]) -> list[str]:
     faults = []
     seen: dict[str, str] = {}
     for name in class_names:
-        other = seen.setdefault(name.casefold(), name)
+        other = seen.setdefault(spelling.caseless(name), name)
         if other != name:
-            faults.append(f"only upper and lower case tell the classes {other} and {name} apart")
+            faults.append(f"only case or accents tell the classes {other} and {name} apart")
         if not name.isprintable():
             faults.append(f"the class name {name!r} isn't plain text")
     return faults

@@ -174,7 +174,7 @@ def require_untouched(root: pathlib.Path, sha256: Mapping[str, str]) -> None:
     Raises:
         UserError: some are not; its details name them. Or the folder's lists are damaged.
     """
-    root = pathlib.Path(os.path.abspath(root))
+    root = pathlib.Path(os.path.realpath(root))
     target = next((path for path in (root, *root.parents) if (path / RECORD).is_file()), None)
     if target is None:
         return

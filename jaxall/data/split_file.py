@@ -61,6 +61,14 @@ def load(path: pathlib.Path, data_set: dataset.DataSet) -> Split:
     )
 
 
+def digest(split: Split, data_set: dataset.DataSet) -> str:
+    """The sha256 of which picture is on which side, in any order."""
+    pairs = sorted(
+        f"{row.path} {side}\n" for row, side in zip(data_set.rows, split.sides, strict=True)
+    )
+    return hashlib.sha256("".join(pairs).encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def fingerprint(path: pathlib.Path, digests: pathlib.Path, side: str) -> tuple[str, int]:
     """What names the pictures of a side, wherever they lie, and how many subjects they are of.
 
@@ -79,9 +87,12 @@ def fingerprint(path: pathlib.Path, digests: pathlib.Path, side: str) -> tuple[s
     try:
         known = checksums.load(digests)
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["side"] == side]
+            lines = list(csv.DictReader(file))
+        rows = [row for row in lines if row["side"] == side]
         content = sorted(f"{known[row['path']]} {row['class']}\n" for row in rows)
         subjects = {row["subject"] for row in rows if row["subject"]}
+        if len(lines) != len(known):
+            raise KeyError(f"line for each of {len(known):,} pictures, there are {len(lines):,}")
     except (OSError, csv.Error) as error:
         raise errors.UserError(f"can't read {path} or {digests.name}: {error}") from error
     except KeyError as error:
@@ -90,18 +101,26 @@ def fingerprint(path: pathlib.Path, digests: pathlib.Path, side: str) -> tuple[s
     return hashlib.sha256(text).hexdigest(), len(subjects)
 
 
+def _worded(facts: tuple[str, str, str]) -> str:
+    label, name, subject = facts
+    return f"{label} {name}" + (f" of {subject}" if subject else "")
+
+
 def _mismatches(lines: Sequence[dict[str, str]], data_set: dataset.DataSet) -> list[str]:
     problems = []
-    wanted = {row.path: (str(row.label), data_set.class_names[row.label]) for row in data_set.rows}
+    wanted = {
+        row.path: (str(row.label), data_set.class_names[row.label], row.subject)
+        for row in data_set.rows
+    }
     seen = collections.Counter(line["path"] for line in lines)
     problems += [f"{path} has no line" for path in wanted if path not in seen]
     problems += [f"{path} has {count} lines" for path, count in seen.items() if count > 1]
     for line in lines:
-        path, got = line["path"], (line["label"], line["class"])
+        path, got = line["path"], (line["label"], line["class"], line["subject"])
         if path not in wanted:
             problems.append(f"{path} isn't in the data set")
         elif got != wanted[path]:
-            problems.append(f"{path} is {' '.join(wanted[path])}, got {got[0]} {got[1]}")
+            problems.append(f"{path} is {_worded(wanted[path])}, got {_worded(got)}")
         if line["side"] not in SIDES:
             problems.append(f"{path} stands on {line['side']!r}, not on {', '.join(SIDES)}")
     return problems

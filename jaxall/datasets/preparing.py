@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rich import console as rich_console
 from rich import table
 
@@ -16,6 +17,7 @@ from jaxall.data import (
     archives,
     checking,
     dataset,
+    decoding,
     duplicates,
     extracting,
     listing,
@@ -118,7 +120,8 @@ def _write_records(order: Order, console: rich_console.Console) -> None:
     data_set = data_lib.load(dataclasses.replace(order.settings, root=str(order.out)))
     data_set = data_set.without(_quarantined(data_set, order.out))
     target = tfds_builders.place(name, order.records)
-    if target.exists() and tfds_source.load(target).rows == data_set.rows:
+    if target.exists():
+        _require_same(tfds_source.load(target), data_set)
         console.print(f"TFDS records: already in {target}", soft_wrap=True)
         return
     count = len(data_set.rows) + len(data_set.unlabelled)
@@ -127,6 +130,23 @@ def _write_records(order: Order, console: rich_console.Console) -> None:
     console.print(
         f"TFDS records: --config.data.name=tfds --config.data.root={target}", soft_wrap=True
     )
+
+
+def _require_same(records: dataset.DataSet, data_set: dataset.DataSet) -> None:
+    """Makes sure that records are those of a data set's files.
+
+    Raises:
+        UserError: they have other classes, rows or pictures.
+    """
+    line = f"{records.root} holds records of other pictures or classes: choose another folder"
+    names = records.class_names == data_set.class_names
+    if not names or (records.rows, records.unlabelled) != (data_set.rows, data_set.unlabelled):
+        raise UserError(line)
+    for row in (*data_set.rows, *data_set.unlabelled):
+        mine, theirs = data_set.read(row), records.read(row)
+        # BMP and TIFF have become PNG.
+        if mine != theirs and not np.array_equal(decoding.decode(mine), decoding.decode(theirs)):
+            raise UserError(f"{line}; the first that differs: {row.path}")
 
 
 def _quarantined(data_set: dataset.DataSet, folder: pathlib.Path) -> set[str]:

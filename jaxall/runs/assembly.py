@@ -183,6 +183,7 @@ def begin(
         },
         "sampling": sampling,
         "baselines": scored,
+        "split_sha256": split_file.digest(split, data_set),
         "versions": versions(),
         "command": runtime.command(),
     }
@@ -202,7 +203,19 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
     """
     settings = dataclasses.replace(run.config.data, root=root)
     data_set = data_lib.load(settings).without(quarantine.load(run.workdir / quarantine.FILE))
+    if data_set.class_names != run.class_names:
+        raise UserError(
+            f"{run.workdir} has the classes {', '.join(run.class_names)}, the data set under "
+            f"{data_set.root} {', '.join(data_set.class_names)}"
+        )
+    # A table's lines may have been sorted anew; what is drawn when depends on the order.
+    places = {path: i for i, path in enumerate(checksums.load(run.workdir / workdir.PICTURES))}
+    rows = sorted(data_set.rows, key=lambda row: places.get(row.path, len(places)))
+    data_set = dataclasses.replace(data_set, rows=tuple(rows))
     split = split_file.load(run.workdir / workdir.SPLIT, data_set)
+    before = run.facts.get("split_sha256")  # runs of earlier versions have none
+    if before and before != split_file.digest(split, data_set):
+        raise UserError(f"{run.workdir / workdir.SPLIT} isn't the split that the run began with")
     rows = [row for side in sides for row in split.indices(side).tolist()]
     checking.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)

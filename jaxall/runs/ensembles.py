@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jaxall.data import split_file
+from jaxall.errors import UserError
 from jaxall.evaluation import ensemble, metrics
 from jaxall.evaluation import predictions as predictions_lib
 from jaxall.reporting import tables
@@ -31,6 +33,24 @@ class Member(NamedTuple):
     views: str
     weights: str
     told: dict[str, predictions_lib.Predictions]
+
+
+def require_same_pictures(runs: Sequence[workdir.Run], side: str) -> None:
+    """Makes sure that the runs were set up on the same files of a side.
+
+    Raises:
+        UserError: they weren't; or a run's lists of pictures are damaged.
+    """
+    found = [
+        split_file.fingerprint(one.workdir / workdir.SPLIT, one.workdir / workdir.PICTURES, side)
+        for one in runs
+    ]
+    for run, (pictures, _) in zip(runs, found, strict=True):
+        if pictures != found[0][0]:
+            raise UserError(
+                f"{run.workdir} has other pictures on its {side} side than {runs[0].workdir}: only "
+                "what was said of the same pictures can be joined"
+            )
 
 
 def folder_of(members: Sequence[Member], side: str, by: str) -> pathlib.Path:

@@ -61,7 +61,7 @@ def is_scored(run_folder: pathlib.Path, config: config_lib.Config) -> bool:
     Raises:
         UserError: the folder holds a run with other settings, or of other pictures.
     """
-    if not (run_folder / DONE).exists():
+    if not (run_folder / DONE).exists() or not all(_has_scores(run_folder, side) for side in SIDES):
         return False
     workdir.save_config(run_folder, config)
     assembly.resume(workdir.load(run_folder), config.data.root, ())  # finds the same table
@@ -128,6 +128,15 @@ def _require_same_pictures(folder: pathlib.Path, count: int) -> None:
                 f"{path.parent} was set up on other pictures than {first.parent}: delete it, and "
                 "it is trained again"
             )
+
+
+def _has_scores(run_folder: pathlib.Path, side: str) -> bool:
+    """Whether all files of an evaluation are there, be they sound or not."""
+    try:
+        target = _target(run_folder, side)
+    except UserError:  # no checkpoint
+        return False
+    return all((target / name).exists() for name in (scoring.SCORES, scoring.PREDICTIONS))
 
 
 def _target(run_folder: pathlib.Path, side: str) -> pathlib.Path:

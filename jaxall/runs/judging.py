@@ -3,10 +3,12 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from jaxall import config as config_lib
 from jaxall.data import pipeline
+from jaxall.errors import UserError
 from jaxall.evaluation import scores
 from jaxall.runs import assembly, trained
 from jaxall.training import infer, journal, parallel, patience, plateau
@@ -23,6 +25,10 @@ class Judge:
         validation: those of the validation side.
         predictor: the compiled network.
         start: step that the run goes on from.
+        ends: the step with which each epoch ends.
+
+    Raises:
+        UserError: the journal lacks scores that early stopping counts.
     """
 
     def __init__(
@@ -33,6 +39,7 @@ class Judge:
         validation: pipeline.Source,
         predictor: infer.Predictor,
         start: int,
+        ends: Iterable[int],
     ):
         self._config, self._material, self._predictor = config, material, predictor
         self._validation, self._by = validation, config.train.best_by
@@ -42,6 +49,13 @@ class Judge:
             for record in journal.read(folder, "epoch")
             if record["step"] <= start
         ]
+        done = sum(end <= start for end in ends)
+        if config.train.patience and len(self._history) < done:
+            raise UserError(
+                f"{folder / journal.FILE} has the scores of {len(self._history)} of the {done} "
+                "epochs behind the run, and early stopping counts them: put it back, or begin in "
+                "another --workdir"
+            )
 
     @property
     def stopped(self) -> int | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from jaxall import files
@@ -49,9 +50,65 @@ def load(path: pathlib.Path, label: str) -> Evaluation:
     missing = [name for name in NEEDED if name not in found]
     if missing:
         raise UserError(f"the scores {path} are damaged: {', '.join(missing)} missing")
+    wrong = [
+        name for name, is_sound in KINDS.items() if name in found and not is_sound(found[name])
+    ]
+    if wrong or len(found["confusion"]) != len(found["per_class"]):
+        wrong = wrong or ["confusion"]
+        raise UserError(f"the scores {path} are damaged: {', '.join(wrong)} of another kind")
     table = path.with_name(scoring.PREDICTIONS)
     predictions = predictions_lib.load_csv(table) if table.is_file() else None
+    if predictions is not None:
+        count = int((predictions.labels >= 0).sum())
+        if count != found["examples"]:
+            raise UserError(
+                f"{table} has {count:,} pictures, {path.name} beside it is of {found['examples']:,}"
+            )
     return Evaluation(label=label, scores=found, predictions=predictions)
+
+
+def _are(values: Any, kind: Any) -> bool:
+    """Whether all items of a list, or values of a table, are of a kind."""
+    items = values.values() if isinstance(values, dict) else values
+    return isinstance(values, dict | list) and all(isinstance(item, kind) for item in items)
+
+
+def _is_pair(value: Any) -> bool:
+    return _are(value, int | float) and len(value) == 2
+
+
+def _are_intervals(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("bounds"), dict):
+        return False
+    are_bounds = "accuracy" in value["bounds"] and all(map(_is_pair, value["bounds"].values()))
+    return are_bounds and isinstance(value.get("units"), int) and value.get("unit") in UNITS
+
+
+UNITS = ("subjects", "pictures")
+# What is read of a scores.json must be of these kinds; NaN is a number.
+KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(
+        (
+            *scores_lib.OVERALL,
+            *scores_lib.OF_TWO_CLASSES,
+            *scores_lib.OVERALL_FROM_PROBABILITIES,
+        ),
+        lambda value: isinstance(value, int | float),
+    ),
+    **dict.fromkeys(("caveat", "title", "run", "model"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(("command", "members", "models"), lambda value: _are(value, str)),
+    "examples": lambda value: isinstance(value, int),
+    "baselines": lambda value: isinstance(value, dict) and _are(value, int | float),
+    "wilson_95": _is_pair,
+    "intervals_95": _are_intervals,
+    "per_class": lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(row, dict) and _are(row, int | float) for row in value.values())
+    ),
+    "confusion": lambda value: (
+        _are(value, list) and all(_are(row, int) and len(row) == len(value) for row in value)
+    ),
+}
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

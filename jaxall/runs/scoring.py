@@ -16,7 +16,7 @@ from jaxall.runs import assembly, trained, workdir
 from jaxall.training import checkpoints
 from jaxall.training import views as views_lib
 
-FOLDER = "evaluation"
+FOLDER = workdir.SCORED
 SCORES, PREDICTIONS = "scores.json", "predictions.csv"
 
 

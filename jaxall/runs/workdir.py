@@ -24,6 +24,8 @@ from jaxall.training import checkpoints
 
 CONFIG, FACTS, SPLIT = "config.json", "run.json", "split.csv"
 PICTURES = "pictures.sha256"
+SCORED = "evaluation"  # folder of what was scored
+UNFIT = ("[", "]", "\\")  # in names of folders
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,11 +73,21 @@ def save_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
             )
         if changed:
             (workdir / FACTS).unlink(missing_ok=True)
+            _set_aside(workdir / SCORED)
         elif exists(workdir):
             return
     elif workdir.is_dir() and any(name[0] != "." for name in os.listdir(workdir)):
         raise UserError(f"{workdir} is not empty and holds no run: choose another --workdir")
     files.write(path, config.to_json())
+
+
+def _set_aside(folder: pathlib.Path) -> None:
+    """Gives what was scored of a run that is gone another name."""
+    number = 1
+    while os.path.lexists(other := folder.with_name(f"{folder.name}.old{number}")):
+        number += 1
+    if folder.exists():
+        folder.rename(other)
 
 
 def update_config(workdir: pathlib.Path, config: config_lib.Config) -> None:
@@ -111,8 +123,9 @@ def load(workdir: pathlib.Path) -> Run:
         raise UserError(f"{workdir} is not the folder of a run: {', '.join(missing)} missing{hint}")
     try:
         facts = json.loads(files.read_text(workdir / FACTS))
-        class_names = tuple(facts.pop("class_names"))
+        class_names = _names(facts.pop("class_names"))
         preprocessing = Preprocessing.from_json(facts.pop("preprocessing"))
+        _require_kinds(facts)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{workdir / FACTS} is damaged: {error}") from error
     config = _read_config(workdir)
@@ -124,6 +137,29 @@ def load(workdir: pathlib.Path) -> Run:
         preprocessing=preprocessing,
         facts=facts,
     )
+
+
+def _require_kinds(facts: dict[str, Any]) -> None:
+    """Raises ValueError naming what is of another kind than `save_facts` was given."""
+    tables = ("data", "baselines", "versions", "sampling")
+    wrong = [name for name in tables if not isinstance(facts.get(name, {}), dict)]
+    if not wrong:
+        rows = facts.get("baselines", {}).values()
+        are_rows = all(isinstance(row, dict) for row in rows)
+        shares = [share for row in rows for share in row.values()] if are_rows else [""]
+        wrong += [] if all(isinstance(share, int | float) for share in shares) else ["baselines"]
+        data = facts.get("data", {})
+        wrong += [] if isinstance(data.get("counts", {}), dict) else ["data.counts"]
+        wrong += [] if isinstance(data.get("caveat", ""), str) else ["data.caveat"]
+    wrong += [] if isinstance(facts.get("command", []), list) else ["command"]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} of another kind")
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"class_names is a list of texts; got {value!r:.60}")
+    return tuple(value)
 
 
 def _read_config(workdir: pathlib.Path) -> config_lib.Config:
@@ -138,8 +174,15 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     """Keeps a second process from training in the same folder; the lock dies with its process.
 
     Raises:
-        UserError: the folder can't be written, or another process holds it.
+        UserError: the folder can't be written, has a name that checkpoints can't be written below,
+            or another process holds it.
     """
+    name = str(workdir.absolute())
+    if any(character in name for character in UNFIT) or not name.isprintable():
+        raise UserError(
+            f"{name!r} has one of {' '.join(UNFIT)} or what is no text in it, below which Orbax "
+            "writes checkpoints that it can't read: choose another --workdir"
+        )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / ".lock").open("w")

@@ -38,6 +38,7 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "maximise": "maximize",
     "minimise": "minimize",
 }
+UNFIT = ("?", "#", "%")  # in names of folders
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -54,6 +55,11 @@ class Study:
     """
 
     def __init__(self, workdir: pathlib.Path, sweep: sweeps.Sweep, base: config_lib.Config):
+        if any(character in str(workdir) for character in UNFIT):
+            raise UserError(
+                f"{workdir} has one of {' '.join(UNFIT)} in it, which no address of a database may "
+                "have: choose another --workdir"
+            )
         try:
             import optuna  # pyright: ignore[reportMissingImports] (an extra)
         except ImportError as error:
@@ -63,7 +69,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._workdir, self._sweep = workdir, sweep
         workdir.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with self._alone(), _sound(workdir):
             _claim(workdir, sweep, base)
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{workdir / DATABASE}",
@@ -93,7 +99,7 @@ class Study:
         The values of trial n depend on the sweep's seed, n, and the trials before it only: a
         search that was cut off draws what it would have drawn.
         """
-        with self._alone():
+        with self._alone(), _sound(self._workdir):
             begun = self._study.get_trials(deepcopy=False)
             for trial in begun:
                 if not trial.state.is_finished() and (taken := self._again(trial)):
@@ -173,6 +179,21 @@ class Study:
             yield
 
 
+@contextlib.contextmanager
+def _sound(workdir: pathlib.Path) -> Iterator[None]:
+    """Turns what a damaged or unwritable database makes optuna raise into one line."""
+    import sqlalchemy.exc  # pyright: ignore[reportMissingImports] (optuna's)
+
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, KeyError, TypeError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise UserError(
+            f"{workdir / DATABASE} can't be read or written ({reason}); its trials are in their "
+            "folders still"
+        ) from error
+
+
 def exists(workdir: pathlib.Path) -> bool:
     """Whether a study was begun there."""
     return (workdir / DATABASE).exists()
@@ -207,6 +228,9 @@ def _claim(workdir: pathlib.Path, sweep: sweeps.Sweep, base: config_lib.Config) 
         values = {"sweep": plain, "config": json.loads(base.to_json())}
         files.write(path, json.dumps(values, indent=2) + "\n")
         return
+    database = workdir / DATABASE
+    if any(workdir.glob("trial[0-9]*")) and not (database.is_file() and database.stat().st_size):
+        raise UserError(f"{database} is gone or empty, but there are trials: put it back")
     try:
         there = json.loads(files.read_text(path))
         before = config_lib.Config.from_json(json.dumps(there["config"]))

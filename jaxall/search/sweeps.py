@@ -98,7 +98,8 @@ def load(file: str) -> Sweep:
         )
     try:
         sweep.validate()
-    except UserError as error:
+    # What a file may hold in place of numbers and names: UserError is a ValueError too.
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise UserError(f"{file}: {error}") from error
     return sweep
 

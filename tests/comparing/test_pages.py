@@ -281,6 +281,45 @@ def test_damaged_scores_are_refused(tmp_path, content, line):
         comparison.gather([tmp_path / "a"], "test")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("per_class", None),
+        ("confusion", "x"),
+        ("confusion", [[1]]),
+        ("accuracy", "x"),
+        ("intervals_95", {"bounds": {}}),
+        ("intervals_95", "x"),
+        ("baselines", [1]),
+        ("command", 5),
+        ("wilson_95", [1]),
+        ("examples", "x"),
+    ],
+)
+def test_scores_of_another_kind_are_refused(tmp_path, name, value):
+    handmade.run(tmp_path / "a")
+    path = tmp_path / "a" / "evaluation" / "test-step30" / "scores.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(UserError, match=rf"scores.json are damaged: {name} of another kind"):
+        comparison.gather([tmp_path / "a"], "test")
+
+
+def test_predictions_that_were_cut_are_refused(tmp_path):
+    handmade.run(tmp_path / "a")
+    path = tmp_path / "a" / "evaluation" / "test-step30" / "predictions.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
+    with pytest.raises(UserError, match=r"has 17 pictures, scores.json beside it is of 20"):
+        comparison.gather([tmp_path / "a"], "test")
+
+
+def test_a_split_that_was_cut_is_refused(tmp_path):
+    handmade.run(tmp_path / "a")
+    path = tmp_path / "a" / "split.csv"
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(UserError, match="no 'line for each of 60 pictures, there are 0'"):
+        comparison.gather([tmp_path / "a"], "test")
+
+
 def test_a_damaged_split_is_refused(tmp_path):
     handmade.run(tmp_path / "a")
     (tmp_path / "a" / "pictures.sha256").write_text("")

@@ -170,7 +170,7 @@ def test_natural_order_tells_any_two_names_apart(names):
         ),
         ("in.bmp,blast,,,,,", "line 6: 'in.bmp' has the number '', not a whole one"),
         ("in.bmp,blast,,,,,1.5", "line 6: 'in.bmp' has the number '1.5', not a whole one"),
-        ("in.bmp,Blast,,,,,1", "only upper and lower case tell the classes Blast and blast apart"),
+        ("in.bmp,Blast,,,,,1", "only case or accents tell the classes Blast and blast apart"),
         ("in.bmp,b\0,,,,,1", r"the class name 'b\x00' isn't plain text"),
     ],
 )
@@ -211,6 +211,20 @@ def test_a_split_that_parts_a_subject_or_a_group_is_told(tmp_path):
     assert note.endswith("parts 2 subjects or groups, so it leaks: group slide 1, subject P1")
 
 
+def test_a_subject_in_two_spellings_is_told(tmp_path):
+    lines = ("a/1.bmp,blast,P1,,,,1", "a/2.bmp,blast,p 1,,,,2", *LINES[2:])
+    note = folder.load(listed(tmp_path, *lines)).note
+    assert note == (
+        "only case, accents or spaces tell 1 pairs of subjects apart, so one may stand on several "
+        "sides: P1 and p 1"
+    )
+
+
+def test_classes_that_differ_in_how_accents_are_stored_are_refused(tmp_path):
+    lines = ("a/1.bmp,B\u00e9nin,,,,,1", "a/2.bmp,Be\u0301nin,,,,,2")
+    assert "only case or accents tell the classes" in str(refusal(listed(tmp_path, *lines)))
+
+
 def test_a_mistyped_class_is_told(tmp_path):
     names = [f"a/{number}.bmp" for number in range(50)]
     draw(tmp_path, *names)
@@ -239,7 +253,7 @@ def test_pictures_without_a_subject_are_counted(tmp_path):
         (("a/1.bmp",), "the classes in .* are a; wanted a folder"),
         (("a/1.bmp", "b/1.bmp", "1.bmp", "2.bmp"), "2 pictures lie beside the classes, like 1.bmp"),
         (("a/1.bmp", "b/.1.bmp", "c/x.txt"), r"no pictures \(.*\) in b, c"),
-        (("HEM/1.bmp", "hem/1.bmp"), "only upper and lower case tell the classes HEM and hem"),
+        (("HEM/1.bmp", "hem/1.bmp"), "only case or accents tell the classes HEM and hem"),
         (("test/a/1.bmp", "Train/a/1.bmp"), "test and Train are sides of a split, not classes"),
     ],
 )

@@ -68,6 +68,15 @@ def test_kappa_weighs_every_member(members, tmp_path):
     assert done.scores["caveat"] == "mind poor"
 
 
+def test_runs_on_other_pictures_are_not_joined(tmp_path):
+    for name, of in (("a", 0), ("b", 0), ("c", 1)):
+        handmade.run(tmp_path / name, of=of)
+    runs = [workdir.load(tmp_path / name) for name in "abc"]
+    ensembles.require_same_pictures(runs[:2], "test")
+    with pytest.raises(UserError, match=r"c has other pictures on its test side than .*a: only"):
+        ensembles.require_same_pictures(runs, "test")
+
+
 def test_every_ensemble_has_a_folder_of_its_own(members):
     poor, good, fair = members
     others = [

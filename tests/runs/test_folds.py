@@ -122,6 +122,16 @@ def test_what_is_done_is_not_trained_again(settings, unbroken, monkeypatch):
     assert contents(unbroken) == before
 
 
+@pytest.mark.parametrize("gone", ["scores.json", "predictions.csv"])
+def test_a_fold_whose_scores_are_gone_is_scored_again(settings, unbroken, tmp_path, gone):
+    shutil.copytree(unbroken, tmp_path / "cv")
+    (target,) = (tmp_path / "cv" / "fold1" / "evaluation").glob("test-*")
+    (target / gone).unlink()
+    train.cross_validate(settings, tmp_path / "cv", programs.quiet())
+    assert contents(tmp_path / "cv").keys() == contents(unbroken).keys()
+    assert (target / gone).exists()
+
+
 def test_a_fold_of_other_settings_is_refused(settings, unbroken):
     other = copy.deepcopy(settings)
     other.optim.learning_rate = 1e-5

@@ -198,6 +198,46 @@ def test_a_folder_is_locked_against_a_second_run(tmp_path: pathlib.Path):
         pass
 
 
+@pytest.mark.parametrize("name", ["w[1]", "a\\b", "w\udcff"])
+def test_a_name_below_which_no_checkpoint_can_be_read_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="Orbax writes"), workdir.locked(tmp_path / name):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("class_names", "abcd", "class_names is a list of texts"),
+        ("class_names", [1, 2], "class_names is a list of texts"),
+        ("data", "x", "data of another kind"),
+        ("data", {"counts": 3}, "data.counts of another kind"),
+        ("baselines", {"test": "abc"}, "baselines of another kind"),
+        ("baselines", {"test": {"a": "b"}}, "baselines of another kind"),
+        ("versions", 3, "versions of another kind"),
+        ("sampling", [], "sampling of another kind"),
+        ("command", 3, "command of another kind"),
+    ],
+)
+def test_facts_of_another_kind_are_told(run: pathlib.Path, name, value, reason):
+    path = run / workdir.FACTS
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(UserError, match=rf"run.json is damaged: {reason}"):
+        workdir.load(run)
+
+
+def test_what_was_scored_of_a_run_that_is_gone_is_set_aside(run: pathlib.Path):
+    (run / checkpoints.FOLDER / "4").rmdir()
+    (run / workdir.SCORED).mkdir()
+    (run / workdir.SCORED / "a.txt").write_text("1")
+    (run / f"{workdir.SCORED}.old1").mkdir()
+    other = workdir.load(run).config
+    other.seed = 7
+    workdir.save_config(run, other)
+    assert not (run / workdir.SCORED).exists()
+    assert (run / f"{workdir.SCORED}.old2" / "a.txt").read_text() == "1"
+
+
 def test_a_lock_dies_with_its_process(tmp_path: pathlib.Path):
     program = f"""
 import pathlib
