@@ -413,6 +413,10 @@ def test_the_command_line_is_made_sure_of(tmp_path, drawn, run, monkeypatch):
         f"--tfds: {tmp_path}/x/records lies in the folder of --out, {tmp_path}/x; wanted another"
     )
     assert refusal(run("drawn_smears", source, out="x", tfds="x/records")) == inside
+    inside = f"--tfds: {source}/tfds lies in the folder that is prepared, {source}"
+    assert refusal(run("drawn_smears", source, out="x", tfds="smears/tfds")) == inside
+    odd = "--tfds: 'a\\udcffb' isn't plain text"
+    assert refusal(run("drawn_smears", source, out="x", tfds="a\udcffb")) == odd
     assert refusal(run("drawn_smears", "", out="x")) == "the archive or folder has an empty name"
     monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "disk")
     line = f"{tmp_path}/disk is a mount point: wanted a folder below it for --out"
