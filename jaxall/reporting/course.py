@@ -66,7 +66,7 @@ def learning_curves(
         shown = panel.get_legend_handles_labels()
         panel.legend(*shown, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9, frameon=False)
     numbers = _column(epochs, "epoch")
-    panels[-1].set_xlim((0 if steps else numbers.min()) - 0.5, numbers.max() + 0.5)
+    panels[-1].set_xlim(0 if steps else numbers.min() - 0.5, numbers.max() + 0.5)
     panels[-1].xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
     panels[-1].set_xlabel("epoch")
     panels[0].set_title(canvas.plain(title, 70), fontsize=11)
