@@ -1,6 +1,7 @@
 """How every command starts and ends: flags by absl, bad input in one line, exit code 2."""
 
 import io
+import logging as standard_logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -30,12 +31,25 @@ def run(
         check: gets the raw command line before the flags are parsed.
     """
     logging.set_verbosity(logging.ERROR)
+    # What Orbax's threads say of a checkpoint that can't be read is said in a line already.
+    standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
+    sys.unraisablehook = _show
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     app.run(
         lambda argv: _leave(guarded(main, argv[1:])),
         flags_parser=lambda argv: _parse(argv, check),
     )
+
+
+def _show(found: "sys.UnraisableHookArgs") -> None:
+    """What can't be raised, but what Orbax's threads say of a checkpoint that can't be read.
+
+    They report to an event loop that the first of them to fail has closed, and each would print a
+    traceback of that in the midst of the line that tells it.
+    """
+    if str(found.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(found)
 
 
 def _leave(code: int) -> NoReturn:

@@ -186,6 +186,8 @@ def load_variables(
         # A partial load hands back names that the checkpoint lacks as the request itself, and
         # passes over those that it has beyond the request: both are looked for beforehand.
         tree = ocp.metadata(str(path)).metadata
+        if tree is None:
+            raise UserError(f"checkpoint {path} can't be read: its list of arrays is damaged")
         is_averaged = "ema" in tree if weights == "judged" else weights == "ema"
         if is_averaged and "ema" not in tree:
             raise UserError(f"checkpoint {path} has no averaged weights: train.ema was 0")
