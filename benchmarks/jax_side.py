@@ -72,7 +72,7 @@ def _network(work: Work) -> _Network:
         spread=spread,
         states=[spread.start(learner.create, None)],
         batch=spread.batch(work.pictures()),
-        step=spread.compile(learner.step),
+        step=spread.compile(learner.widest()),
         predict=jax.jit(predict),
     )
 
