@@ -24,7 +24,7 @@ from jaxall.errors import UserError
 
 with epy.lazy_imports():  # each at its first use: --help and a wrong flag need none
     from jaxall import config as config_lib
-    from jaxall import files
+    from jaxall import config_flag, files
     from jaxall.reporting import progress, tables
     from jaxall.reporting import sweeps as shown
     from jaxall.search import studies, sweeps, trials
@@ -191,7 +191,7 @@ def main(arguments: list[str]) -> int:
     console = cli.console()
 
     def start(taken: trials.Taken) -> trials.Running:
-        if changed := config_lib.differences(base, sweeps.resolve(sweep, fixed)):
+        if changed := config_lib.differences(base, config_flag.resolve(sweep.base, fixed)):
             raise UserError(
                 f"{sweep.base} has changed since the search began ({changed[0]}): its trials could "
                 "not be compared"

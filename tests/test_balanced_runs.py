@@ -17,12 +17,7 @@ from jaxall.training import checkpoints, journal, loop
 from tests import programs, tiny
 from tests.test_resume import whole
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        programs.register_tiny(patch)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,7 @@ LATER_EDGE = 12  # ... and the rest of the run with one
 EPOCHS = 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        programs.register_tiny(patch)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")

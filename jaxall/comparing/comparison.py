@@ -173,31 +173,36 @@ def _run(folder: pathlib.Path, label: str, side: str) -> Run:
         raise UserError(f"{folder / workdir.FACTS} is damaged: no counts of the pictures")
     files_of_pictures = folder / workdir.SPLIT, folder / workdir.PICTURES
     pictures, subjects = split_file.fingerprint(*files_of_pictures, side)
-    paths = scored.find(folder, side)
-    names = [label] if len(paths) == 1 else [_name(label, side, path) for path in paths]
+    found = {path.parent.name: scored.load(path, label) for path in scored.find(folder, side)}
+    if len(found) == 1:
+        names = [label]
+    else:
+        names = [_name(label, kind, one.scores, side) for kind, one in found.items()]
     if len(set(names)) < len(names):  # as of ensembles of one run's checkpoints
-        names = [f"{name}, {path.parent.name}" for name, path in zip(names, paths, strict=True)]
+        names = [f"{name}, {kind}" for name, kind in zip(names, found, strict=True)]
+    epochs, steps = journal.course(folder)
     return Run(
         label=label,
         saved=saved,
-        epochs=tuple(journal.read(folder, "epoch")),
-        steps=tuple(journal.read(folder, "step")),
+        epochs=epochs,
+        steps=steps,
         audit=audit.load(folder / audit.FILE) if (folder / audit.FILE).is_file() else None,
         pictures=pictures,
         subjects=subjects,
-        evaluations=tuple(scored.load(path, name) for path, name in zip(paths, names, strict=True)),
+        evaluations=tuple(
+            dataclasses.replace(one, label=name)
+            for one, name in zip(found.values(), names, strict=True)
+        ),
     )
 
 
-def _name(label: str, side: str, path: pathlib.Path) -> str:
-    """What one of a run's evaluations is called; an ensemble by its members."""
-    found = scored.read(path)
-    if not (members := found.get("members")):
-        return f"{label}, {path.parent.name.removeprefix(f'{side}-')}"
+def _name(label: str, kind: str, scores: dict[str, Any], side: str) -> str:
+    """What a run's evaluation in the folder `kind` is called; an ensemble by its members."""
+    if not (members := scores.get("members")):
+        return f"{label}, {kind.removeprefix(f'{side}-')}"
     names = ", ".join(pathlib.Path(member).name for member in members)
-    views = found.get("tta", views_lib.NONE)
-    tail = "" if views == views_lib.NONE else f", {views}"
-    return f"{ensemble.WORDING.get(str(found.get('ensemble')), 'ensemble')} of {names}{tail}"
+    tail = scoring.words_of(scores.get("tta", views_lib.NONE))
+    return f"{ensemble.WORDING.get(str(scores.get('ensemble')), 'ensemble')} of {names}{tail}"
 
 
 def _cross_validation(folder: pathlib.Path, label: str, side: str) -> CrossValidation:

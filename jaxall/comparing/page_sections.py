@@ -9,7 +9,10 @@ from jaxall.comparing.comparison import CrossValidation, Group, Run
 from jaxall.evaluation import intervals as intervals_lib
 from jaxall.reporting import downloads, figure_data, standings, tables
 from jaxall.reporting.page_folder import PageFolder, shown
+from jaxall.runs import scoring
 from jaxall.runs.scored import Evaluation
+from jaxall.training import checkpoints
+from jaxall.training import views as views_lib
 
 IN_THE_TABLE = ("model.name", "model.init", "split.fold")  # or in its heading: not repeated
 
@@ -88,9 +91,9 @@ def _rows(group: Group, evaluations: Sequence[Evaluation]) -> list[dict[str, Any
 
 def _checkpoint(scores: dict[str, Any]) -> dict[str, str]:
     """Which weights and views; of an ensemble also which models, in place of the run's own."""
-    views, weights = scores.get("tta", "none"), scores.get("weights_kind", "judged")
-    tail = "" if views == "none" else f", {views}"
-    tail += "" if weights == "judged" else f", {weights} weights"
+    tail = scoring.words_of(
+        scores.get("tta", views_lib.NONE), scores.get("weights_kind", checkpoints.WEIGHTS[0])
+    )
     step = scores.get("checkpoint", "")
     found = {"checkpoint": (f"step {step}" if isinstance(step, int) else str(step)) + tail}
     if "ensemble" in scores:

@@ -38,12 +38,12 @@ def _leaks(found: Mapping[str, Any]) -> Iterator[str]:
         if across["duplicates"]:
             yield (
                 f"{_count(across['duplicates'], 'group')} of copies on {words[name]}, where memory "
-                f"scores; the first: {_some(across['duplicates'][0])}"
+                f"scores; the first: {errors.some(across['duplicates'][0])}"
             )
         if across["subjects"]:
             yield (
                 f"{_count(across['subjects'], 'subject')} with pictures on {words[name]}: "
-                f"{_some(across['subjects'])}"
+                f"{errors.some(across['subjects'])}"
             )
 
 
@@ -51,7 +51,7 @@ def _conflicts(found: Mapping[str, Any]) -> Iterator[str]:
     if found["conflicts"]:
         yield (
             f"{_count(found['conflicts'], 'group')} of copies in more than one class, where a "
-            f"label must be wrong; the first: {_some(found['conflicts'][0])}"
+            f"label must be wrong; the first: {errors.some(found['conflicts'][0])}"
         )
 
 
@@ -60,7 +60,7 @@ def _misnamed(found: Mapping[str, Any]) -> Iterator[str]:
         first = [f"{path} of {subject or 'nobody'}" for path, subject in groups[0].items()]
         yield (
             f"{_count(groups, 'group')} of copies under the names of several subjects, of whom one "
-            f"must be wrong, or both are one; the first: {_some(first)}"
+            f"must be wrong, or both are one; the first: {errors.some(first)}"
         )
 
 
@@ -110,7 +110,7 @@ def _quarantined(found: Mapping[str, Any]) -> Iterator[str]:
     if found["quarantined"]:
         yield (
             f"{_count(found['quarantined'], 'picture')} left out as unreadable: "
-            f"{_some(list(found['quarantined']))}"
+            f"{errors.some(list(found['quarantined']))}"
         )
 
 
@@ -137,14 +137,10 @@ def _outliers(found: Mapping[str, Any]) -> Iterator[str]:
         if kind["pictures"]:
             yield (
                 f"{_count(kind['pictures'], 'picture')} {name} beside the others: "
-                f"{_some(list(kind['pictures']))}"
+                f"{errors.some(list(kind['pictures']))}"
             )
 
 
 def _count(counted: int | Sequence[Any] | Mapping[str, Any], noun: str) -> str:
     number = counted if isinstance(counted, int) else len(counted)
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _some(names: Sequence[str]) -> str:
-    return errors.some(names)

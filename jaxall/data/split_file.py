@@ -31,8 +31,8 @@ def load(path: pathlib.Path, data_set: dataset.DataSet) -> Split:
     """Reads a saved split; its lines may stand in any order.
 
     Raises:
-        UserError: no such file or not of this kind, or its pictures, labels and classes aren't
-            those of the data set.
+        UserError: no such file or not of this kind, or its pictures, labels, classes and
+            subjects aren't those of the data set.
     """
     try:
         # Spreadsheets put a byte order mark before what they save.

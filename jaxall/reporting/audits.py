@@ -14,7 +14,7 @@ from jaxall.reporting import tables
 
 COLUMNS, ON_A_SHEET = 6, 48
 MOST_SHEETS = 4  # of one kind
-_LIKENESS = re.compile(r"^near .*\(([\d.]+)[^()]*\)$")
+_LIKENESS = re.compile(r"^near .*(\(([\d.]+)[^()]*\))$")  # a near duplicate's reason
 LISTED = 5  # paths named for each kind of outlier
 
 
@@ -45,7 +45,7 @@ def sheets(audit: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
         lines = list(zip(group["paths"], group["classes"], group["reasons"], strict=True))
         if group["paths"][0] in conflicts:
             parted.append([(path, f"{number}: {name}, ") for path, name, _ in lines])
-        likeness = [float(found[1]) for *_, reason in lines if (found := _LIKENESS.search(reason))]
+        likeness = [float(found[2]) for *_, reason in lines if (found := _LIKENESS.search(reason))]
         if likeness:
             cells = [(path, f"{number}: {_likeness(reason)}") for path, _, reason in lines]
             near.append((min(likeness), cells))
@@ -84,8 +84,8 @@ def _captioned(cells: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _likeness(reason: str) -> str:
     """What stands in brackets at the end of a near duplicate's reason; "(exact) " of another."""
-    is_near = reason.startswith("near")
-    return f"({reason.rpartition('(')[2]} " if is_near else "(exact) "
+    found = _LIKENESS.search(reason)
+    return f"{found[1]} " if found else "(exact) "
 
 
 def _table(title: str, *columns: str) -> table.Table:

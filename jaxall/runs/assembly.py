@@ -216,8 +216,8 @@ def resume(run: workdir.Run, root: str, sides: Sequence[str]) -> Material:
     before = run.facts.get("split_sha256")  # runs of earlier versions have none
     if before and before != split_file.digest(split, data_set):
         raise UserError(f"{run.workdir / workdir.SPLIT} isn't the split that the run began with")
-    rows = [row for side in sides for row in split.indices(side).tolist()]
-    checking.require_same_files(data_set, rows, run.workdir / workdir.PICTURES)
+    chosen = [row for side in sides for row in split.indices(side).tolist()]
+    checking.require_same_files(data_set, chosen, run.workdir / workdir.PICTURES)
     return Material(data_set=data_set, split=split, preprocessing=run.preprocessing)
 
 

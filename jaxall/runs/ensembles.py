@@ -12,7 +12,6 @@ from jaxall.evaluation import ensemble, metrics
 from jaxall.evaluation import predictions as predictions_lib
 from jaxall.reporting import tables
 from jaxall.runs import scoring, workdir
-from jaxall.training import views as views_lib
 
 DIGITS = 8  # of the sha256 that tells an ensemble from others
 
@@ -98,7 +97,7 @@ def score(
     together = ensemble.combine([member.told[side] for member in members], by, judged)
     run, views = members[0].run, members[0].views
     split = run.config.split.kind
-    tail = "" if views == views_lib.NONE else f", {views}"
+    tail = scoring.words_of(views)
     record = {
         "title": (
             f"{ensemble.WORDING[by]} of {len(members)} models, {side} side ({split} split){tail}"

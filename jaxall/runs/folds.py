@@ -122,8 +122,9 @@ def show(summary: dict[str, Any], folder: pathlib.Path, console: rich_console.Co
 def _require_same_pictures(folder: pathlib.Path, count: int) -> None:
     """A fold that was set up on other files, or more or fewer, belongs to another experiment."""
     first, *others = (folder_of(folder, fold) / workdir.PICTURES for fold in range(count))
+    wanted = files.read_text(first)
     for path in others:
-        if files.read_text(path) != files.read_text(first):
+        if files.read_text(path) != wanted:
             raise UserError(
                 f"{path.parent} was set up on other pictures than {first.parent}: delete it, and "
                 "it is trained again"

@@ -127,12 +127,11 @@ class RunLog:
                 **runtime.peak_memory(),
             }
             self._journal.write("epoch", step, **record, learning_rate=self._rate_at(step))
-            epochs = self._epochs()
+            epochs, steps = journal.course(self._folder)
             key = f"validation_{self._config.train.best_by}"
             best = scores.best(epochs, key)
             mark = 0 if best == len(epochs) - 1 else None
             self._console.print(tables.epoch_table(epochs[-1:], mark, show_header=False))
-            steps = journal.read(self._folder, "step")
             course.learning_curves(epochs, self._folder / CURVES, best_by=key, steps=steps)
 
     def ended(self, stopped: int | None, *, is_new: bool) -> None:

@@ -5,12 +5,58 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from jaxall import files
+from jaxall import files, kinds
 from jaxall.errors import UserError
 from jaxall.evaluation import predictions as predictions_lib
 from jaxall.evaluation import scores as scores_lib
 from jaxall.runs import scoring
 
+UNITS = ("subjects", "pictures")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, kinds.NUMBER)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and kinds.are(value, str)
+
+
+def _are_intervals(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("bounds"), dict):
+        return False
+    are_bounds = "accuracy" in value["bounds"] and all(map(_is_pair, value["bounds"].values()))
+    return are_bounds and isinstance(value.get("units"), int) and value.get("unit") in UNITS
+
+
+def _is_pair(value: Any) -> bool:
+    return kinds.are(value, kinds.NUMBER) and len(value) == 2
+
+
+def _is_square(value: Any) -> bool:
+    return kinds.are(value, list) and all(
+        kinds.are(row, int) and len(row) == len(value) for row in value
+    )
+
+
+# What is read of a scores.json must be as these say.
+KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(scores_lib.OVERALL, _is_number),
+    **dict.fromkeys(scores_lib.OF_TWO_CLASSES, _is_number),
+    **dict.fromkeys(scores_lib.OVERALL_FROM_PROBABILITIES, _is_number),
+    **dict.fromkeys(("caveat", "title", "run", "model"), _is_text),
+    **dict.fromkeys(("command", "members", "models"), _are_texts),
+    "examples": lambda value: isinstance(value, int),
+    "baselines": lambda value: isinstance(value, dict) and kinds.are(value, kinds.NUMBER),
+    "wilson_95": _is_pair,
+    "intervals_95": _are_intervals,
+    "per_class": kinds.is_table_of_numbers,
+    "confusion": _is_square,
+}
 NEEDED = ("examples", "accuracy", "wilson_95", "per_class", "confusion")  # of every scores.json
 
 
@@ -50,11 +96,10 @@ def load(path: pathlib.Path, label: str) -> Evaluation:
     missing = [name for name in NEEDED if name not in found]
     if missing:
         raise UserError(f"the scores {path} are damaged: {', '.join(missing)} missing")
-    wrong = [
-        name for name, is_sound in KINDS.items() if name in found and not is_sound(found[name])
-    ]
-    if wrong or len(found["confusion"]) != len(found["per_class"]):
-        wrong = wrong or ["confusion"]
+    wrong = kinds.wrong(found, KINDS)
+    if not wrong and len(found["confusion"]) != len(found["per_class"]):
+        wrong = ["confusion"]
+    if wrong:
         raise UserError(f"the scores {path} are damaged: {', '.join(wrong)} of another kind")
     table = path.with_name(scoring.PREDICTIONS)
     predictions = predictions_lib.load_csv(table) if table.is_file() else None
@@ -65,50 +110,6 @@ def load(path: pathlib.Path, label: str) -> Evaluation:
                 f"{table} has {count:,} pictures, {path.name} beside it is of {found['examples']:,}"
             )
     return Evaluation(label=label, scores=found, predictions=predictions)
-
-
-def _are(values: Any, kind: Any) -> bool:
-    """Whether all items of a list, or values of a table, are of a kind."""
-    items = values.values() if isinstance(values, dict) else values
-    return isinstance(values, dict | list) and all(isinstance(item, kind) for item in items)
-
-
-def _is_pair(value: Any) -> bool:
-    return _are(value, int | float) and len(value) == 2
-
-
-def _are_intervals(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("bounds"), dict):
-        return False
-    are_bounds = "accuracy" in value["bounds"] and all(map(_is_pair, value["bounds"].values()))
-    return are_bounds and isinstance(value.get("units"), int) and value.get("unit") in UNITS
-
-
-UNITS = ("subjects", "pictures")
-# What is read of a scores.json must be of these kinds; NaN is a number.
-KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(
-        (
-            *scores_lib.OVERALL,
-            *scores_lib.OF_TWO_CLASSES,
-            *scores_lib.OVERALL_FROM_PROBABILITIES,
-        ),
-        lambda value: isinstance(value, int | float),
-    ),
-    **dict.fromkeys(("caveat", "title", "run", "model"), lambda value: isinstance(value, str)),
-    **dict.fromkeys(("command", "members", "models"), lambda value: _are(value, str)),
-    "examples": lambda value: isinstance(value, int),
-    "baselines": lambda value: isinstance(value, dict) and _are(value, int | float),
-    "wilson_95": _is_pair,
-    "intervals_95": _are_intervals,
-    "per_class": lambda value: (
-        isinstance(value, dict)
-        and all(isinstance(row, dict) and _are(row, int | float) for row in value.values())
-    ),
-    "confusion": lambda value: (
-        _are(value, list) and all(_are(row, int) and len(row) == len(value) for row in value)
-    ),
-}
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

@@ -46,6 +46,12 @@ def tail_of(views: str, weights: str = checkpoints.WEIGHTS[0]) -> str:
     return tail + ("" if views == views_lib.NONE else f"-{views.replace(':', '')}")
 
 
+def words_of(views: str, weights: str = checkpoints.WEIGHTS[0]) -> str:
+    """What weights and views add to a title or a name."""
+    tail = "" if weights == checkpoints.WEIGHTS[0] else f", {weights} weights"
+    return tail + ("" if views == views_lib.NONE else f", {views}")
+
+
 def check_target(out: pathlib.Path) -> None:
     """Sees to it that an evaluation written to a folder overwrites an evaluation or nothing.
 
@@ -78,8 +84,7 @@ def score(
     """
     known = facts(run, side)
     split = run.config.split.kind
-    tail = "" if model.weights == checkpoints.WEIGHTS[0] else f", {model.weights} weights"
-    tail += "" if model.views == views_lib.NONE else f", {model.views}"
+    tail = words_of(model.views, model.weights)
     folder = run.workdir.resolve().name
     name = run.config.name + ("" if folder == run.config.name else f" ({folder})")
     record = {

@@ -13,11 +13,11 @@ import fcntl
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxall import config as config_lib
-from jaxall import files, models
+from jaxall import files, kinds, models
 from jaxall.data.preprocessing import Preprocessing
 from jaxall.errors import UserError
 from jaxall.training import checkpoints
@@ -25,6 +25,15 @@ from jaxall.training import checkpoints
 CONFIG, FACTS, SPLIT = "config.json", "run.json", "split.csv"
 PICTURES = "pictures.sha256"
 SCORED = "evaluation"  # folder of what was scored
+# What is read of run.json must be as these say.
+KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(
+        ("data", "versions", "sampling", "data.counts"), lambda value: isinstance(value, dict)
+    ),
+    "baselines": kinds.is_table_of_numbers,
+    "data.caveat": lambda value: isinstance(value, str),
+    "command": lambda value: isinstance(value, list),
+}
 UNFIT = ("[", "]", "\\")  # in names of folders
 
 
@@ -141,23 +150,14 @@ def load(workdir: pathlib.Path) -> Run:
 
 def _require_kinds(facts: dict[str, Any]) -> None:
     """Raises ValueError naming what is of another kind than `save_facts` was given."""
-    tables = ("data", "baselines", "versions", "sampling")
-    wrong = [name for name in tables if not isinstance(facts.get(name, {}), dict)]
-    if not wrong:
-        rows = facts.get("baselines", {}).values()
-        are_rows = all(isinstance(row, dict) for row in rows)
-        shares = [share for row in rows for share in row.values()] if are_rows else [""]
-        wrong += [] if all(isinstance(share, int | float) for share in shares) else ["baselines"]
-        data = facts.get("data", {})
-        wrong += [] if isinstance(data.get("counts", {}), dict) else ["data.counts"]
-        wrong += [] if isinstance(data.get("caveat", ""), str) else ["data.caveat"]
-    wrong += [] if isinstance(facts.get("command", []), list) else ["command"]
-    if wrong:
+    data = facts.get("data")
+    within = {f"data.{name}": x for name, x in data.items()} if isinstance(data, dict) else {}
+    if wrong := kinds.wrong(facts | within, KINDS):
         raise ValueError(f"{', '.join(wrong)} of another kind")
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, list) or not kinds.are(value, str):
         raise ValueError(f"class_names is a list of texts; got {value!r:.60}")
     return tuple(value)
 

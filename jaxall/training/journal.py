@@ -65,6 +65,17 @@ def read(workdir: pathlib.Path, kind: str | None = None) -> list[dict[str, Any]]
     return records
 
 
+def course(
+    workdir: pathlib.Path,
+) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
+    """The records of epochs, and those of steps; raises as `read`."""
+    records = read(workdir)
+    epochs, steps = (
+        tuple(record for record in records if record["kind"] == kind) for kind in ("epoch", "step")
+    )
+    return epochs, steps
+
+
 def _finite(value: Any) -> Any:
     """JSON has no NaN: null stands for it."""
     if isinstance(value, dict):

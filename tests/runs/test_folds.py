@@ -19,15 +19,11 @@ from tests import programs
 FOLDS = 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        programs.register_tiny(patch)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory, _tiny):
+def settings(tmp_path_factory, tiny_network):
     root = tmp_path_factory.mktemp("folds") / "drawn"
     synthetic.write(root, subjects_per_class=6, pictures_per_subject=2, size=40)
     made = programs.tiny_config(root)
